@@ -1,0 +1,48 @@
+"""Celery as a doorbell: it tells a worker that a job may be waiting. Postgres says whether one is."""
+
+from celery import Celery
+from celery.signals import setup_logging
+from kombu import Queue as KombuQueue
+
+from platform_kit.contract.jobs import Queue
+from platform_kit.plumbing.logging import set_up_logging
+from platform_kit.plumbing.settings import KitSettings
+
+VISIBILITY_TIMEOUT_SECONDS = 6 * 3600
+"""Long on purpose: a message that comes back is a second doorbell, and the reaper rings sooner."""
+
+
+def make_celery(service: str, settings: KitSettings) -> Celery:
+    """Make a Celery application: JSON only, no result backend, every publish bounded in time."""
+    app = Celery(service, broker=settings.broker_url.get_secret_value())
+    app.conf.update(
+        task_queues=[KombuQueue(str(name)) for name in Queue],
+        task_default_queue=str(Queue.GENERAL),
+        task_create_missing_queues=False,
+        task_serializer="json",
+        accept_content=["json"],
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_reject_on_worker_lost=False,
+        worker_prefetch_multiplier=1,
+        worker_send_task_events=True,
+        task_send_sent_event=True,
+        worker_hijack_root_logger=False,
+        broker_connection_retry_on_startup=True,
+        broker_transport_options={
+            "visibility_timeout": VISIBILITY_TIMEOUT_SECONDS,
+            "socket_timeout": 5,
+            "socket_connect_timeout": 2,
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+            "retry_on_timeout": False,
+        },
+        task_publish_retry=False,
+        timezone="UTC",
+    )
+
+    @setup_logging.connect(weak=False)
+    def _logging(**_: object) -> None:
+        set_up_logging(service, level=settings.log_level, log_format=settings.log_format)
+
+    return app

@@ -1,0 +1,141 @@
+"""Object storage through the plain S3 API.
+
+The `minio` client is synchronous: the methods block, so async code calls them in a thread.
+"""
+
+import hashlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Self
+
+import urllib3
+from minio import Minio
+from minio.deleteobjects import DeleteObject
+from minio.error import S3Error
+
+from platform_kit.plumbing.settings import KitSettings
+
+PART_BYTES = 16 * 1024 * 1024
+CHUNK_BYTES = 1024 * 1024
+STORAGE_FAULTS = (S3Error, urllib3.exceptions.HTTPError, OSError)
+
+
+class StorageUnavailable(Exception):
+    """Object storage did not answer, or answered with a fault of its own; trying again may help."""
+
+
+class ObjectMissing(Exception):
+    """There is no object with this key."""
+
+
+class DigestMismatch(Exception):
+    """The bytes that were read are not the bytes that were written."""
+
+
+class ObjectStore:
+    """One bucket."""
+
+    def __init__(self, client: Minio, bucket: str) -> None:
+        self._client, self._bucket = client, bucket
+
+    @classmethod
+    def from_settings(cls, settings: KitSettings) -> Self:
+        pool = urllib3.PoolManager(
+            timeout=urllib3.Timeout(connect=2, read=30),
+            maxsize=16,
+            retries=urllib3.Retry(total=2, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504]),
+        )
+        client = Minio(
+            settings.s3_endpoint,
+            access_key=settings.s3_access_key,
+            secret_key=settings.s3_secret_key.get_secret_value(),
+            region=settings.s3_region,
+            secure=settings.s3_secure,
+            http_client=pool,
+        )
+        return cls(client, settings.s3_bucket)
+
+    def prepare(self) -> None:
+        """Make the bucket if there is none."""
+        with _faults():
+            if not self._client.bucket_exists(self._bucket):
+                self._client.make_bucket(self._bucket)
+
+    def check(self) -> None:
+        """Raise unless the bucket answers."""
+        with _faults():
+            if not self._client.bucket_exists(self._bucket):
+                raise ObjectMissing(self._bucket)
+
+    def put_stream(self, key: str, stream: BinaryIO, *, content_type: str = "application/octet-stream") -> None:
+        """Write a stream of unknown length, in parts; memory stays at a few parts."""
+        with _faults():
+            self._client.put_object(
+                self._bucket, key, stream, length=-1, part_size=PART_BYTES, content_type=content_type,
+                num_parallel_uploads=2,
+            )  # fmt: skip
+
+    def put_bytes(self, key: str, content: bytes, *, content_type: str = "application/octet-stream") -> None:
+        with _faults():
+            self._client.put_object(self._bucket, key, io.BytesIO(content), len(content), content_type=content_type)
+
+    def put_file(self, key: str, path: Path, *, content_type: str = "application/octet-stream") -> None:
+        with _faults():
+            self._client.fput_object(self._bucket, key, str(path), content_type=content_type)
+
+    def read(self, key: str) -> bytes:
+        return b"".join(self.stream(key))
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        with _faults(key):
+            response = self._client.get_object(self._bucket, key)
+            try:
+                yield from response.stream(CHUNK_BYTES)
+            finally:
+                response.close()
+                response.release_conn()
+
+    def fetch(self, key: str, path: Path, *, sha256: str) -> None:
+        """Write an object to `path`; raises DigestMismatch, and leaves no file, unless it hashes to `sha256`."""
+        digest = hashlib.sha256()
+        partial = path.with_name(path.name + ".partial")
+        with partial.open("wb") as file:
+            for chunk in self.stream(key):
+                digest.update(chunk)
+                file.write(chunk)
+        if digest.hexdigest() != sha256:
+            partial.unlink()
+            raise DigestMismatch(f"{key} does not hash to {sha256}")
+        partial.rename(path)
+
+    def exists(self, key: str) -> bool:
+        try:
+            with _faults(key):
+                self._client.stat_object(self._bucket, key)
+        except ObjectMissing:
+            return False
+        return True
+
+    def delete(self, keys: list[str]) -> None:
+        """Delete objects; one that is not there is no error."""
+        with _faults():
+            failed = list(self._client.remove_objects(self._bucket, [DeleteObject(key) for key in keys]))
+        if failed:
+            raise StorageUnavailable(f"{len(failed)} objects were not deleted: {failed[0].message}")
+
+
+class _faults:
+    """Turn the client's errors into the two that callers tell apart."""
+
+    def __init__(self, key: str | None = None) -> None:
+        self._key = key
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, S3Error) and error.code in ("NoSuchKey", "NoSuchObject"):
+            raise ObjectMissing(self._key) from error
+        if isinstance(error, STORAGE_FAULTS) and not isinstance(error, FileNotFoundError):
+            raise StorageUnavailable(str(error)) from error

@@ -1,0 +1,195 @@
+"""Every error that leaves a service is an RFC 9457 problem.
+
+Business errors are subclasses of `Problem`: one class for each fact, with its status, and raised with a sentence that
+says what is and what to do about it.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from platform_kit.contract.problem import Issue, IssueCode, ProblemDetail, pointer_to, shown
+
+MEDIA_TYPE = "application/problem+json"
+
+log = structlog.get_logger(__name__)
+
+
+class Problem(Exception):
+    """Something the caller should be told. The default is a fault of ours."""
+
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+    code: ClassVar[str] = ""
+    """A stable name for programs; the class name in snake case unless given."""
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        errors: Sequence[Issue] | None = None,
+        headers: Mapping[str, str] | None = None,
+        retry_after_seconds: int | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = list(errors) if errors is not None else None
+        self.headers = dict(headers or {})
+        if retry_after_seconds is not None:
+            self.headers["Retry-After"] = str(retry_after_seconds)
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "code" not in cls.__dict__:
+            cls.code = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+
+    def as_detail(self) -> ProblemDetail:
+        return ProblemDetail(
+            title=self.title, status=self.status, detail=self.detail, code=self.code, errors=self.errors
+        )
+
+
+class Unavailable(Problem):
+    """A part we need does not answer; the caller should come back."""
+
+    status, title, code = 503, "Service unavailable", "unavailable"
+
+    def __init__(self, detail: str, *, retry_after_seconds: int = 2) -> None:
+        super().__init__(detail, retry_after_seconds=retry_after_seconds)
+
+
+class InvalidRequest(Problem):
+    status, title, code = 422, "Invalid request", "invalid_request"
+
+
+class Malformed(Problem):
+    status, title, code = 400, "Malformed request", "malformed"
+
+
+def add_problem_handlers(app: FastAPI, *, show_values: bool) -> None:
+    """Make `app` answer every error as a problem; without `show_values` no `got` is sent."""
+
+    def respond(request: Request, detail: ProblemDetail, headers: Mapping[str, str] | None = None) -> Response:
+        return problem_response(request, detail, headers=headers, show_values=show_values)
+
+    async def on_problem(request: Request, error: Problem) -> Response:
+        if error.status >= 500:
+            log.warning("problem", code=error.code, detail=error.detail, path=request.url.path)
+        return respond(request, error.as_detail(), error.headers)
+
+    async def on_http(request: Request, error: HTTPException) -> Response:
+        return respond(request, _from_http(error), error.headers)
+
+    async def on_validation(request: Request, error: RequestValidationError) -> Response:
+        return respond(request, _from_validation(error))
+
+    async def on_anything(request: Request, error: Exception) -> Response:
+        log.error("request.failed", path=request.url.path, exc_info=error)
+        detail = "This is a fault of the platform. It was logged under this request_id."
+        return respond(
+            request, ProblemDetail(title="Internal error", status=500, detail=detail, code="internal_error")
+        )
+
+    app.add_exception_handler(Problem, on_problem)  # type: ignore[arg-type]  # Starlette types handlers by Exception
+    app.add_exception_handler(HTTPException, on_http)  # type: ignore[arg-type]
+    app.add_exception_handler(RequestValidationError, on_validation)  # type: ignore[arg-type]
+    app.add_exception_handler(Exception, on_anything)
+
+
+def problem_response(
+    request: Request, detail: ProblemDetail, *, headers: Mapping[str, str] | None = None, show_values: bool = True
+) -> Response:
+    errors = detail.errors
+    if errors and not show_values:
+        errors = [each.model_copy(update={"got": None}) for each in errors]
+    body = detail.model_copy(
+        update={
+            "instance": request.url.path,
+            "request_id": getattr(request.state, "request_id", None),
+            "errors": errors,
+        }
+    )
+    return Response(
+        body.model_dump_json(exclude_none=True), status_code=detail.status, media_type=MEDIA_TYPE, headers=dict(headers or {})
+    )
+
+
+_TITLES = {
+    400: "Malformed request",
+    401: "Not signed in",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    413: "Too large",
+    415: "Unsupported media type",
+    429: "Too many requests",
+}
+
+
+def _from_http(error: HTTPException) -> ProblemDetail:
+    title = _TITLES.get(error.status_code, "Request refused")
+    return ProblemDetail(
+        title=title, status=error.status_code, detail=str(error.detail), code=title.lower().replace(" ", "_")
+    )
+
+
+_CODES = {
+    "missing": IssueCode.MISSING_FIELD,
+    "extra_forbidden": IssueCode.UNKNOWN_FIELD,
+    "string_too_long": IssueCode.TOO_LONG,
+    "too_long": IssueCode.TOO_LONG,
+    "string_too_short": IssueCode.TOO_SHORT,
+    "too_short": IssueCode.TOO_SHORT,
+    "enum": IssueCode.UNKNOWN_VALUE,
+    "literal_error": IssueCode.UNKNOWN_VALUE,
+    "json_invalid": IssueCode.MALFORMED,
+    "finite_number": IssueCode.NOT_FINITE,
+    "value_error": IssueCode.MALFORMED,
+}
+_SECRET_FIELDS = re.compile(r"password|token|secret|key", re.IGNORECASE)
+
+
+def _from_validation(error: RequestValidationError) -> ProblemDetail:
+    found = error.errors()
+    if any(each["type"] == "json_invalid" for each in found):
+        reason = found[0].get("ctx", {}).get("error", "it does not parse")
+        return ProblemDetail(
+            title="Malformed request", status=400, code="malformed", detail=f"The body is not JSON: {reason}."
+        )
+    issues = [_issue(each) for each in found]
+    named = ", ".join(dict.fromkeys(each.field for each in issues if each.field)) or "the request"
+    return ProblemDetail(
+        title="Invalid request", status=422, code="invalid_request", detail=f"Please mend {named}.", errors=issues
+    )
+
+
+def _issue(found: dict[str, Any]) -> Issue:
+    source, *path = found["loc"]
+    kind = found["type"]
+    code = _CODES.get(kind)
+    if code is None:
+        is_range = kind.startswith(("greater_than", "less_than"))
+        code = IssueCode.OUT_OF_RANGE if is_range else IssueCode.WRONG_TYPE
+    field = str(path[-1]) if path else None
+    return Issue(
+        pointer=pointer_to(*path) if source == "body" else f"{source}:{'.'.join(map(str, path))}",
+        field=field,
+        code=code,
+        expected=found["msg"],
+        got=_got(found, field),
+    )
+
+
+def _got(found: dict[str, Any], field: str | None) -> str | None:
+    """Only scalars, and nothing whose name smells of a secret: the rest of the body is not ours to repeat."""
+    value = found.get("input")
+    if found["type"] == "missing" or not isinstance(value, str | int | float | bool):
+        return None
+    if any(_SECRET_FIELDS.search(str(part)) for part in found["loc"]) or field is None:
+        return None
+    return shown(value)
