@@ -103,9 +103,7 @@ def check_parameters(
     return values, seed, issues
 
 
-def _issue(
-    where: str, name: str, code: IssueCode, raw: Any, expected: str, hint: str | None = None
-) -> Issue:
+def _issue(where: str, name: str, code: IssueCode, raw: Any, expected: str, hint: str | None = None) -> Issue:
     return Issue(pointer=where, field=name, code=code, got=shown(raw), expected=expected, hint=hint)
 
 
@@ -192,7 +190,9 @@ def _flag(name: str, default: bool, text: str = "") -> Parameter:
 
 _BOTH = [Task.CLASSIFICATION, Task.REGRESSION]
 _SKLEARN = Framework.SCIKIT_LEARN
-_BALANCED = _choice("class_weight", None, ["balanced"], "weigh classes by the inverse of their frequency; classification only")
+_BALANCED = _choice(
+    "class_weight", None, ["balanced"], "weigh classes by the inverse of their frequency; classification only"
+)
 
 _FOREST = [
     _int("n_estimators", 100, 1, 5000, unit="trees"),

@@ -77,7 +77,9 @@ class RowChecker:
     def __init__(self, contract: InputContract) -> None:
         self._fields = contract.fields
         self._names = frozenset(contract.names)
-        self._categories = [frozenset(each.categories) if each.categories is not None else None for each in self._fields]
+        self._categories = [
+            frozenset(each.categories) if each.categories is not None else None for each in self._fields
+        ]
 
     def check(self, row: Mapping[str, Any], *, pointer: Sequence[str | int], index: int | None = None) -> CheckedRow:
         """Check one row; `pointer` says where it stands in the body, `index` is its number in a batch."""
@@ -206,7 +208,9 @@ def _datetime(spec: FieldContract, raw: Any) -> float:
             moment = None
         if moment is not None:
             return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    raise _Refused(IssueCode.WRONG_TYPE, expected=_described(spec), hint='send ISO 8601, such as "2026-01-31T12:00:00Z"')
+    raise _Refused(
+        IssueCode.WRONG_TYPE, expected=_described(spec), hint='send ISO 8601, such as "2026-01-31T12:00:00Z"'
+    )
 
 
 _PARSERS: dict[ColumnType, Callable[[FieldContract, Any], Value]] = {

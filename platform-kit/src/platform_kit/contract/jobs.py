@@ -85,7 +85,12 @@ class ProfileSpec(Readable):
     dataset: DatasetRef
 
 
-JobSpec: TypeAlias = Annotated[TrainSpec | ProfileSpec, Field(discriminator="kind")]
+class HousekeepingSpec(Readable):
+    kind: Literal[JobKind.HOUSEKEEPING] = JobKind.HOUSEKEEPING
+    chore: str
+
+
+JobSpec: TypeAlias = Annotated[TrainSpec | ProfileSpec | HousekeepingSpec, Field(discriminator="kind")]
 
 
 class ClaimRequest(Message):
@@ -153,7 +158,12 @@ class ProfileResult(Readable):
     preview: list[dict[str, Any]] = Field(default_factory=list, description="the first rows, as JSON values")
 
 
-JobResult: TypeAlias = Annotated[TrainResult | ProfileResult, Field(discriminator="kind")]
+class HousekeepingResult(Readable):
+    kind: Literal[JobKind.HOUSEKEEPING] = JobKind.HOUSEKEEPING
+    counts: dict[str, int] = Field(description="what was done, and how often")
+
+
+JobResult: TypeAlias = Annotated[TrainResult | ProfileResult | HousekeepingResult, Field(discriminator="kind")]
 
 
 class Finish(Message):

@@ -22,7 +22,13 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Any] | AsyncIterator[
 
 
 def create_service(
-    *, title: str, description: str, version: str, lifespan: Any, show_values: bool, tags: list[dict[str, Any]]
+    *,
+    title: str,
+    description: str,
+    version: str,
+    lifespan: Any,
+    show_values: bool,
+    tags: list[dict[str, Any]],
 ) -> FastAPI:
     """Make an application with the manners that `contract` asks of both services."""
     app = FastAPI(
@@ -49,7 +55,7 @@ def operation_id(route: APIRoute) -> str:
 
 
 class RequestId:
-    """Give each request an id: the caller's if it is well formed, else a new one; it is in the answer and in the logs."""
+    """Give each request an id, the caller's if it is well formed; it is in the answer and in the logs."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

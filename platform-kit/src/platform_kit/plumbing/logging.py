@@ -28,7 +28,11 @@ def set_up_logging(service: str, *, level: str = "INFO", log_format: str = "json
     )
     final: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if log_format == "json":
-        final += [structlog.processors.format_exc_info, _EcsNames(service), structlog.processors.JSONRenderer()]
+        final += [
+            structlog.processors.format_exc_info,
+            _EcsNames(service),
+            structlog.processors.JSONRenderer(),
+        ]
     else:
         final += [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())]
     handler = logging.StreamHandler(sys.stdout)

@@ -91,9 +91,7 @@ def add_problem_handlers(app: FastAPI, *, show_values: bool) -> None:
     async def on_anything(request: Request, error: Exception) -> Response:
         log.error("request.failed", path=request.url.path, exc_info=error)
         detail = "This is a fault of the platform. It was logged under this request_id."
-        return respond(
-            request, ProblemDetail(title="Internal error", status=500, detail=detail, code="internal_error")
-        )
+        return respond(request, ProblemDetail(title="Internal error", status=500, detail=detail, code="internal_error"))
 
     app.add_exception_handler(Problem, on_problem)  # type: ignore[arg-type]  # Starlette types handlers by Exception
     app.add_exception_handler(HTTPException, on_http)  # type: ignore[arg-type]
@@ -102,7 +100,11 @@ def add_problem_handlers(app: FastAPI, *, show_values: bool) -> None:
 
 
 def problem_response(
-    request: Request, detail: ProblemDetail, *, headers: Mapping[str, str] | None = None, show_values: bool = True
+    request: Request,
+    detail: ProblemDetail,
+    *,
+    headers: Mapping[str, str] | None = None,
+    show_values: bool = True,
 ) -> Response:
     errors = detail.errors
     if errors and not show_values:
@@ -115,7 +117,10 @@ def problem_response(
         }
     )
     return Response(
-        body.model_dump_json(exclude_none=True), status_code=detail.status, media_type=MEDIA_TYPE, headers=dict(headers or {})
+        body.model_dump_json(exclude_none=True),
+        status_code=detail.status,
+        media_type=MEDIA_TYPE,
+        headers=dict(headers or {}),
     )
 
 
@@ -164,7 +169,11 @@ def _from_validation(error: RequestValidationError) -> ProblemDetail:
     issues = [_issue(each) for each in found]
     named = ", ".join(dict.fromkeys(each.field for each in issues if each.field)) or "the request"
     return ProblemDetail(
-        title="Invalid request", status=422, code="invalid_request", detail=f"Please mend {named}.", errors=issues
+        title="Invalid request",
+        status=422,
+        code="invalid_request",
+        detail=f"Please mend {named}.",
+        errors=issues,
     )
 
 
@@ -180,7 +189,7 @@ def _issue(found: dict[str, Any]) -> Issue:
         pointer=pointer_to(*path) if source == "body" else f"{source}:{'.'.join(map(str, path))}",
         field=field,
         code=code,
-        expected=found["msg"],
+        expected=found["msg"].removeprefix("Value error, "),
         got=_got(found, field),
     )
 

@@ -1,0 +1,114 @@
+import re
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from api_server.auth.models import Session, User
+from platform_kit.contract.access import Role
+
+_EMAIL = re.compile(r"[^@\s\"(),:;<>\[\]\\]{1,64}@[\w-]+(\.[\w-]+)*")
+_USERNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+def _username(text: str) -> str:
+    if not _USERNAME.fullmatch(text):
+        raise ValueError("letters, digits, `_`, `.` and `-` only, beginning with a letter or digit")
+    return text
+
+
+def _printable(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("must not hold a NUL character")
+    return text
+
+
+def _email(text: str) -> str:
+    """Syntax only: a self-hosted platform also has users at `corp.local`."""
+    if not _EMAIL.fullmatch(text):
+        raise ValueError("an e-mail address, such as ada@example.com")
+    return text
+
+
+Email = Annotated[str, Field(max_length=320, json_schema_extra={"format": "email"}), AfterValidator(_email)]
+Username = Annotated[str, Field(min_length=3, max_length=50), AfterValidator(_username)]
+Password = Annotated[str, Field(min_length=8, max_length=128), AfterValidator(_printable)]
+FullName = Annotated[str, Field(max_length=200), AfterValidator(_printable)]
+
+
+class RegisterIn(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"email": "ada@example.com", "username": "ada", "password": "correct horse battery"}]
+        },
+    )
+
+    email: Email
+    username: Username
+    password: Password
+    full_name: FullName | None = None
+
+
+class ProfileIn(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    email: Email | None = None
+    full_name: FullName | None = None
+
+
+class RefreshIn(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    refresh_token: str = Field(min_length=1, max_length=200)
+
+
+class PasswordIn(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    current_password: str = Field(max_length=1000)
+    new_password: Password
+
+
+class UserOut(BaseModel):
+    id: UUID
+    email: str
+    username: str
+    full_name: str | None
+    role: Role
+    is_active: bool
+    created_at: datetime
+
+
+class TokenPair(BaseModel):
+    access_token: str
+    refresh_token: str = Field(description="single use: each refresh gives the next one")
+    token_type: str = "bearer"
+    expires_in: int = Field(description="seconds until the access token ends")
+
+
+class SessionOut(BaseModel):
+    id: UUID
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    address: str | None
+    user_agent: str | None
+    is_current: bool
+
+
+def user_out(user: User) -> UserOut:
+    return UserOut.model_validate(user, from_attributes=True)
+
+
+def session_out(session: Session, *, current: UUID) -> SessionOut:
+    return SessionOut(
+        id=session.id,
+        created_at=session.created_at,
+        last_used_at=session.last_used_at,
+        expires_at=session.expires_at,
+        address=session.address,
+        user_agent=session.user_agent,
+        is_current=session.id == current,
+    )

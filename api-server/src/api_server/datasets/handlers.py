@@ -1,0 +1,59 @@
+"""How a dataset version is profiled, seen from the job."""
+
+from typing import Any
+
+from platform_kit.contract.jobs import JobResult, JobSpec, ProfileResult, ProfileSpec
+from platform_kit.contract.problem import ProblemDetail
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api_server.datasets import service
+from api_server.datasets.models import DatasetStatus, DatasetVersion
+from api_server.jobs import service as jobs
+from api_server.jobs.models import Job
+
+_GONE = ProblemDetail(
+    title="Dataset not found",
+    status=404,
+    code="dataset_not_found",
+    detail="The dataset was deleted meanwhile.",
+)
+_CANCELLED = ProblemDetail(
+    title="Cancelled", status=409, code="cancelled", detail="Profiling was cancelled; upload the file again."
+)
+
+
+class ProfileHandler:
+    async def describe(self, session: AsyncSession, job: Job) -> JobSpec | ProblemDetail:
+        version = await service.version_by_id(session, job.subject_id)
+        if version is None:
+            return _GONE
+        version.status = DatasetStatus.PROFILING
+        return ProfileSpec(dataset=service.as_ref(version))
+
+    async def succeed(self, session: AsyncSession, job: Job, result: JobResult) -> dict[str, Any]:
+        version = await service.version_by_id(session, job.subject_id)
+        if version is not None and isinstance(result, ProfileResult):
+            version.columns = [each.model_dump(mode="json") for each in result.columns]
+            version.statistics = result.statistics.model_dump(mode="json")
+            version.preview = result.preview
+            await self._settle(session, version, DatasetStatus.READY, None)
+        return {"dataset_id": job.request["dataset_id"], "version": job.request["version"]}
+
+    async def give_up(self, session: AsyncSession, job: Job, error: ProblemDetail | None) -> None:
+        version = await service.version_by_id(session, job.subject_id)
+        if version is None:
+            return
+        is_the_files_fault = error is not None and error.status == 422
+        status = DatasetStatus.REJECTED if is_the_files_fault else DatasetStatus.FAILED
+        await self._settle(session, version, status, error or _CANCELLED)
+
+    async def _settle(
+        self,
+        session: AsyncSession,
+        version: DatasetVersion,
+        status: DatasetStatus,
+        error: ProblemDetail | None,
+    ) -> None:
+        version.status = status
+        version.error = error.model_dump(mode="json", exclude_none=True) if error else None
+        await jobs.release_waiting(session, version.id)

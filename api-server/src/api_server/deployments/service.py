@@ -1,0 +1,187 @@
+"""Deploying: a wish is written down, replicas prove it, and only then the endpoint moves.
+
+Lock order, everywhere: the model's row, then its deployments, then the serving generation.
+"""
+
+import asyncio
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api_server.auth.actor import Actor
+from api_server.database import Sessions, transaction, utc_now
+from api_server.deployments import repository
+from api_server.deployments.errors import (
+    DeploymentNotFound,
+    DeploymentRefused,
+    EndpointNotFound,
+    NothingToDeploy,
+    NothingToRollBackTo,
+)
+from api_server.deployments.models import Deployment, DeploymentStatus
+from api_server.pagination import PageParams, Rows
+from api_server.projects import service as projects
+from api_server.projects.models import ProjectRole
+from api_server.registry import service as registry
+from api_server.registry.models import Model, ModelStatus
+from api_server.settings import Settings
+
+POLL_SECONDS = 0.05
+
+Known = tuple[Deployment, Model]
+
+
+async def deploy(
+    session: AsyncSession, actor: Actor, model_id: UUID, *, version: int | None, config: dict[str, Any]
+) -> Known:
+    """Ask for a version to be served; without `version` the newest, also one that is still in training.
+
+    Raises NothingToDeploy when there is no version and none is coming.
+    """
+    model = await registry.require(session, actor, model_id, need=ProjectRole.EDITOR)
+    if version is None and model.status == ModelStatus.TRAINING:
+        return await _wish(session, actor, model, version=None, config=config), model
+    number = version or model.latest_version
+    if number is None:
+        raise NothingToDeploy(
+            f"The model has no version and none is in training; POST /api/v1/models/{model.id}/train first."
+        )
+    await registry.version_of(session, model, number)
+    current = (await repository.serving(session, [model.id])).get(model.id)
+    if current is not None and current.version == number and current.config == config:
+        return current, model
+    return await _wish(session, actor, model, version=number, config=config), model
+
+
+async def roll_back(session: AsyncSession, actor: Actor, endpoint: str) -> Known:
+    """Ask for the version that served before the current one."""
+    model = await _endpoint(session, actor, endpoint, need=ProjectRole.EDITOR)
+    current = (await repository.serving(session, [model.id])).get(model.id)
+    before = await repository.previous(session, current) if current else None
+    if before is None:
+        raise NothingToRollBackTo("No other version has served at this endpoint before.")
+    return (
+        await _wish(session, actor, model, version=before.version, config=before.config, is_rollback=True),
+        model,
+    )
+
+
+async def retire(session: AsyncSession, actor: Actor, endpoint: str) -> None:
+    """Stop serving; the endpoint keeps its name and its history."""
+    model = await _endpoint(session, actor, endpoint, need=ProjectRole.EDITOR)
+    await repository.supersede_coming(session, model.id, reason="retired")
+    current = (await repository.serving(session, [model.id])).get(model.id)
+    if current is not None:
+        _close(current, DeploymentStatus.SUPERSEDED, "retired")
+    model.deployed_version = None
+    await session.flush()
+    await repository.bump_generation(session)
+
+
+async def settled(sessions: Sessions, deployment_id: UUID, settings: Settings) -> DeploymentStatus:
+    """Wait until the deployment is served by every live replica, or has failed, or the patience is used up.
+
+    Raises DeploymentRefused with the reason when a replica refused it.
+    """
+    deadline = asyncio.get_running_loop().time() + settings.deploy_wait_seconds
+    while True:
+        async with transaction(sessions) as session:
+            deployment = await repository.read(session, deployment_id)
+            slowest = await repository.slowest_replica(session, lost_seconds=settings.replica_lost_seconds)
+        if deployment is None:
+            raise DeploymentNotFound
+        status = DeploymentStatus(deployment.status)
+        if status is DeploymentStatus.FAILED:
+            raise DeploymentRefused(f"The version was not deployed: {deployment.reason}")
+        is_everywhere = slowest is None or slowest >= (deployment.generation or 0)
+        if not status.is_coming and (is_everywhere or status is not DeploymentStatus.DEPLOYED):
+            return status
+        if asyncio.get_running_loop().time() > deadline:
+            return status
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def get(session: AsyncSession, actor: Actor, deployment_id: UUID) -> Known:
+    found = await repository.find_visible(session, actor, deployment_id)
+    if found is None:
+        raise DeploymentNotFound
+    return found
+
+
+async def list_deployments(
+    session: AsyncSession,
+    actor: Actor,
+    params: PageParams,
+    *,
+    model_id: UUID | None,
+    status: DeploymentStatus | None,
+) -> Rows[Known]:
+    rows, models = await repository.list_visible(session, actor, params, model_id=model_id, status=status)
+    items = [(each, models[each.model_id]) for each in rows.items]
+    return Rows(items=items, next_cursor=rows.next_cursor, total=rows.total)
+
+
+async def list_endpoints(
+    session: AsyncSession, actor: Actor, params: PageParams
+) -> Rows[tuple[Model, Deployment | None]]:
+    rows = await repository.list_endpoints(session, actor, params)
+    serving = await repository.serving(session, [each.id for each in rows.items])
+    items = [(each, serving.get(each.id)) for each in rows.items]
+    return Rows(items=items, next_cursor=rows.next_cursor, total=rows.total)
+
+
+async def get_endpoint(session: AsyncSession, actor: Actor, name: str) -> tuple[Model, Deployment | None]:
+    model = await _endpoint(session, actor, name, need=ProjectRole.VIEWER)
+    return model, (await repository.serving(session, [model.id])).get(model.id)
+
+
+async def served_at(session: AsyncSession, actor: Actor, name: str, moment: datetime) -> Known | None:
+    """The deployment that answered at `moment`, if one did."""
+    model = await _endpoint(session, actor, name, need=ProjectRole.VIEWER)
+    found = await repository.served_at(session, model.id, moment)
+    return (found, model) if found else None
+
+
+async def forget_replicas(session: AsyncSession) -> int:
+    """Delete replicas that have not reported for a day."""
+    return await repository.delete_silent_replicas(session, seconds=24 * 3600)
+
+
+async def _endpoint(session: AsyncSession, actor: Actor, name: str, *, need: ProjectRole) -> Model:
+    model = await repository.find_endpoint(session, actor, name, lock=need is not ProjectRole.VIEWER)
+    if model is None:
+        raise EndpointNotFound
+    await projects.require(session, actor, model.project_id, need=need)
+    return model
+
+
+async def _wish(
+    session: AsyncSession,
+    actor: Actor,
+    model: Model,
+    *,
+    version: int | None,
+    config: dict[str, Any],
+    is_rollback: bool = False,
+) -> Deployment:
+    await repository.supersede_coming(session, model.id, reason="another deployment was asked for")
+    wish = Deployment(
+        id=uuid4(),
+        model_id=model.id,
+        version=version,
+        job_id=model.job_id if version is None else None,
+        status=DeploymentStatus.PENDING if version is None else DeploymentStatus.DEPLOYING,
+        config=config,
+        is_rollback=is_rollback,
+        created_by=actor.user_id,
+    )
+    session.add(wish)
+    await session.flush()
+    await repository.bump_generation(session)
+    return wish
+
+
+def _close(deployment: Deployment, status: DeploymentStatus, reason: str) -> None:
+    deployment.status, deployment.reason, deployment.ended_at = status, reason, utc_now()

@@ -1,0 +1,116 @@
+"""The other end of the replicas' `sync`: takes in what they proved, hands out what they should serve."""
+
+from uuid import UUID
+
+from platform_kit.contract.artifact import Task
+from platform_kit.contract.jobs import JobStatus
+from platform_kit.contract.serving import ModelLookup, Proof, ReplicaReport, ServedVersion, ServingState
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api_server.database import utc_now
+from api_server.deployments import repository
+from api_server.deployments.models import Deployment, DeploymentStatus
+from api_server.jobs import service as jobs
+from api_server.registry import service as registry
+from api_server.registry.models import Model, ModelVersion
+
+
+async def sync(session: AsyncSession, report: ReplicaReport) -> ServingState:
+    """Record a replica's report and return the state it should reach, in full only when it is behind."""
+    for proof in report.proofs:
+        await _take(session, proof)
+    await _promote_pending(session)
+    await repository.note_replica(session, report.replica, report.applied_generation)
+    generation = await repository.generation(session)
+    if generation == report.applied_generation:
+        return ServingState(generation=generation)
+    wanted = await repository.wanted(session)
+    return ServingState(
+        generation=generation,
+        active=[_served(m, v, d) for d, m, v in wanted if d.status == DeploymentStatus.DEPLOYED],
+        candidates=[_served(m, v, d) for d, m, v in wanted if d.status == DeploymentStatus.DEPLOYING],
+    )
+
+
+async def look_up(session: AsyncSession, ref: str, version: int | None) -> ModelLookup | None:
+    """Describe one model, and a version of it if asked for, whether deployed or not."""
+    model = await registry.find_by_ref(session, ref)
+    if model is None:
+        return None
+    found = None
+    if version is not None:
+        found = await registry.find_version(session, model.id, version)
+    return ModelLookup(
+        model_id=model.id,
+        name=model.name,
+        endpoint=model.endpoint,
+        project_id=model.project_id,
+        status=model.status,
+        version=_served(model, found, None) if found else None,
+    )
+
+
+async def _take(session: AsyncSession, proof: Proof) -> None:
+    deployment = await repository.read(session, proof.deployment_id)
+    if deployment is None or proof.is_transient:
+        return
+    model = await registry.lock(session, deployment.model_id)
+    deployment = await repository.lock(session, proof.deployment_id)
+    if model is None or deployment is None or deployment.status != DeploymentStatus.DEPLOYING:
+        return  # another replica was first, or the wish was replaced
+    if proof.holds:
+        await _move_endpoint(session, model, deployment)
+    else:
+        deployment.status, deployment.reason = DeploymentStatus.FAILED, proof.reason
+        deployment.ended_at = utc_now()
+    await session.flush()
+    deployment.generation = await repository.bump_generation(session)
+
+
+async def _move_endpoint(session: AsyncSession, model: Model, deployment: Deployment) -> None:
+    now = utc_now()
+    current = (await repository.serving(session, [model.id])).get(model.id)
+    if current is not None:
+        ended = DeploymentStatus.ROLLED_BACK if deployment.is_rollback else DeploymentStatus.SUPERSEDED
+        current.status, current.ended_at = ended, now
+        current.reason = f"version {deployment.version} was deployed"
+        await session.flush()
+    deployment.status, deployment.deployed_at, deployment.reason = DeploymentStatus.DEPLOYED, now, None
+    model.deployed_version = deployment.version
+
+
+async def _promote_pending(session: AsyncSession) -> None:
+    """Let deployments that waited for a training go on, or fail with it."""
+    for deployment in await repository.lock_pending(session):
+        job = await jobs.find(session, deployment.job_id) if deployment.job_id else None
+        if job is not None and not JobStatus(job.status).is_terminal:
+            continue
+        version = await _version_of(session, deployment.job_id)
+        if version is None:
+            deployment.status, deployment.ended_at = DeploymentStatus.FAILED, utc_now()
+            deployment.reason = (
+                f"The training it waited for ended {job.status if job else 'unknown'}, without a version."
+            )
+        else:
+            deployment.status, deployment.version = DeploymentStatus.DEPLOYING, version.version
+        await session.flush()
+        await repository.bump_generation(session)
+
+
+async def _version_of(session: AsyncSession, job_id: UUID | None) -> ModelVersion | None:
+    return await registry.version_of_job(session, job_id) if job_id else None
+
+
+def _served(model: Model, version: ModelVersion, deployment: Deployment | None) -> ServedVersion:
+    return ServedVersion(
+        model_id=model.id,
+        name=model.name,
+        endpoint=model.endpoint,
+        project_id=model.project_id,
+        framework=version.framework,
+        model_type=Task(model.model_type),
+        version=version.version,
+        manifest=registry.manifest_ref(version),
+        deployment_id=deployment.id if deployment else None,
+        config=deployment.config if deployment else {},
+    )

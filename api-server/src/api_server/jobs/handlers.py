@@ -1,0 +1,29 @@
+"""What a kind of job brings along: how to describe the work to a worker, and what its end changes."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from platform_kit.contract.jobs import JobKind, JobResult, JobSpec
+from platform_kit.contract.problem import ProblemDetail
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api_server.jobs.models import Job
+
+
+class JobHandler(Protocol):
+    """Every method runs inside the transaction that changes the job itself."""
+
+    async def describe(self, session: AsyncSession, job: Job) -> JobSpec | ProblemDetail:
+        """Say what the worker is to do; a problem fails the job without running it."""
+        ...
+
+    async def succeed(self, session: AsyncSession, job: Job, result: JobResult) -> dict[str, Any]:
+        """Record the one effect of a success; what is returned becomes the job's `result`."""
+        ...
+
+    async def give_up(self, session: AsyncSession, job: Job, error: ProblemDetail | None) -> None:
+        """Record that no attempt follows: `error` says why, None means cancelled."""
+        ...
+
+
+Handlers = Mapping[JobKind, JobHandler]

@@ -1,0 +1,124 @@
+"""The web process: `python -m api_server.main`."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import redis.asyncio
+import uvicorn
+from fastapi import FastAPI
+from platform_kit.plumbing.health import Check, health_router
+from platform_kit.plumbing.http import create_service
+from platform_kit.plumbing.logging import set_up_logging
+from platform_kit.plumbing.object_store import ObjectStore
+from sqlalchemy import text
+
+from api_server import __version__
+from api_server.projects import internal as projects_internal
+from api_server.auth import router as auth
+from api_server.database import make_engine, make_sessions
+from api_server.datasets import router as datasets
+from api_server.deployments import internal as deployments_internal
+from api_server.deployments import router as deployments
+from api_server.handlers import HANDLERS
+from api_server.jobs import internal as jobs_internal
+from api_server.jobs import router as jobs
+from api_server.ml_client import MlClient
+from api_server.predictions import router as predictions
+from api_server.projects import router as projects
+from api_server.registry import router as registry
+from api_server.settings import Settings
+from api_server.training import router as training
+
+PREFIX = "/api/v1"
+DESCRIPTION = """From a table of data to a watched prediction endpoint:
+upload a dataset, train, register a model version, deploy, predict.
+
+Sign in with **Authorize** (a user name or e-mail, and a password), then try the calls in the order of the groups."""
+
+TAGS = [
+    {"name": "auth", "description": "Accounts and sessions: who is calling."},
+    {"name": "projects", "description": "Workspaces that own datasets and models; their members."},
+    {"name": "datasets", "description": "Files to learn from, with schema and statistics."},
+    {"name": "models", "description": "Models, their trainings and versions."},
+    {"name": "jobs", "description": "Work that takes longer than a request, with live progress."},
+    {"name": "deployments", "description": "Which version answers behind which endpoint."},
+    {"name": "predictions", "description": "Predictions through the API, with history."},
+    {"name": "health", "description": "Is it alive, is it ready, how is it doing?"},
+]
+
+
+def create_app(settings: Settings) -> FastAPI:
+    engine = make_engine(settings)
+    store = ObjectStore.from_settings(settings)
+    ml = MlClient(settings)
+    broker = redis.asyncio.from_url(
+        settings.broker_url.get_secret_value(), socket_timeout=2, socket_connect_timeout=2, retry=None
+    )
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        yield {
+            "settings": settings,
+            "sessions": make_sessions(engine),
+            "store": store,
+            "ml": ml,
+            "handlers": HANDLERS,
+        }
+        await ml.close()
+        await broker.aclose()
+        await engine.dispose()
+
+    async def postgres_answers() -> str:
+        async with engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+        return "answers"
+
+    async def broker_answers() -> str:
+        await broker.ping()
+        return "answers"
+
+    async def storage_answers() -> str:
+        await asyncio.to_thread(store.check)
+        return "answers"
+
+    checks: dict[str, Check] = {
+        "postgres": postgres_answers,
+        "broker": broker_answers,
+        "storage": storage_answers,
+    }
+    app = create_service(
+        title="Platform API",
+        description=DESCRIPTION,
+        version=__version__,
+        lifespan=lifespan,
+        show_values=settings.problems_show_values,
+        tags=TAGS,
+    )
+    # `training` before `registry`: its POST /models belongs to the same group of routes.
+    for room in (auth, projects, datasets, training, registry, jobs, deployments, predictions):
+        app.include_router(room.router, prefix=PREFIX)
+    for internal in (projects_internal, jobs_internal, deployments_internal):
+        app.include_router(internal.router)
+    app.include_router(health_router(__version__, checks))
+    return app
+
+
+def main() -> None:
+    settings = Settings.from_environment()
+    set_up_logging("api-server", level=settings.log_level, log_format=settings.log_format)
+    uvicorn.run(
+        create_app(settings),
+        host=settings.api_host,
+        port=settings.api_port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+        proxy_headers=False,
+    )
+
+
+if __name__ == "__main__":
+    main()

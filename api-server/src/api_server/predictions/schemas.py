@@ -1,0 +1,56 @@
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from platform_kit.contract.prediction import Prediction, PredictionRequest
+from pydantic import BaseModel, ConfigDict, Field
+
+from api_server.predictions.models import PredictionRecord
+
+
+class PredictIn(PredictionRequest):
+    """As ml-service takes it, and the model's id or endpoint name beside it."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        protected_namespaces=(),
+        json_schema_extra={
+            "examples": [
+                {
+                    "model_id": "demo_model_1",
+                    "input_data": {"feature1": 0.5, "feature2": 1.2, "feature3": -0.3, "feature4": 2.0},
+                    "return_probabilities": True,
+                }
+            ]
+        },
+    )
+
+    model_id: str = Field(min_length=1, max_length=200, description="a model's id or its endpoint's name")
+
+    def row(self) -> dict[str, Any]:
+        """The request as ml-service takes it."""
+        return self.model_dump(exclude={"model_id"})
+
+
+class RecordOut(BaseModel):
+    model_config = ConfigDict(protected_namespaces=())
+
+    prediction_id: UUID
+    model_id: str
+    model_version: int
+    user_id: UUID
+    input_data: dict[str, Any]
+    answer: Prediction
+    created_at: datetime
+
+
+def record_out(record: PredictionRecord) -> RecordOut:
+    return RecordOut(
+        prediction_id=record.id,
+        model_id=record.model_id,
+        model_version=record.model_version,
+        user_id=record.user_id,
+        input_data=record.input_data,
+        answer=Prediction.model_validate(record.answer),
+        created_at=record.created_at,
+    )

@@ -1,0 +1,196 @@
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+from platform_kit.contract.artifact import Manifest, ManifestRef
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api_server.auth.actor import Actor
+from api_server.datasets.models import DatasetVersion
+from api_server.pagination import PageParams, Rows
+from api_server.preconditions import require_match
+from api_server.projects import service as projects
+from api_server.projects.models import Project, ProjectRole
+from api_server.registry import repository
+from api_server.registry.errors import ModelInUse, ModelNameTaken, ModelNotFound, ModelVersionNotFound
+from api_server.registry.models import Model, ModelStatus, ModelVersion
+from api_server.registry.repository import ModelFilter
+from api_server.registry.schemas import ModelPatch
+from api_server.registry.slugs import slug_of
+
+Known = tuple[Model, ModelVersion | None]
+
+
+@dataclass(frozen=True)
+class NewModel:
+    name: str
+    framework: str
+    model_type: str
+    algorithm: str
+    description: str = ""
+    tags: list[str] = field(default_factory=list)
+    parameters: dict[str, Any] = field(default_factory=dict)
+    preprocessing: dict[str, Any] = field(default_factory=dict)
+    dataset_id: UUID | None = None
+    target: str | None = None
+
+
+async def create(session: AsyncSession, actor: Actor, project: Project, new: NewModel) -> Model:
+    """Register a model without versions; raises ModelNameTaken when the project has one of that name."""
+    model = Model(
+        id=uuid4(),
+        project_id=project.id,
+        owner_id=actor.user_id,
+        endpoint=await _free_endpoint(session, new.name),
+        status=ModelStatus.CREATED,
+        **vars(new),
+    )
+    try:
+        async with session.begin_nested():
+            session.add(model)
+            await session.flush()
+    except IntegrityError as error:
+        if "endpoint" in str(error.orig):
+            return await create(session, actor, project, new)
+        raise ModelNameTaken(
+            f"The project has a model named {new.name!r}; train a new version of it, or choose another name."
+        ) from None
+    return model
+
+
+async def get(session: AsyncSession, actor: Actor, model_id: UUID) -> Known:
+    model = await _visible(session, actor, model_id)
+    return model, (await repository.newest_versions(session, [model])).get(model.id)
+
+
+async def require(session: AsyncSession, actor: Actor, model_id: UUID, *, need: ProjectRole) -> Model:
+    """The model, locked for a change; raises ModelNotFound, or says which role is missing."""
+    model = await repository.find_visible(session, actor, model_id, lock=True)
+    if model is None:
+        raise ModelNotFound
+    await projects.require(session, actor, model.project_id, need=need)
+    return model
+
+
+async def list_models(session: AsyncSession, actor: Actor, filters: ModelFilter, params: PageParams) -> Rows[Known]:
+    rows = await repository.list_visible(session, actor, filters, params)
+    newest = await repository.newest_versions(session, rows.items)
+    items: list[Known] = [(each, newest.get(each.id)) for each in rows.items]
+    return Rows(items=items, next_cursor=rows.next_cursor, total=rows.total)
+
+
+async def change(session: AsyncSession, actor: Actor, model_id: UUID, patch: ModelPatch, if_match: str | None) -> Known:
+    model = await require(session, actor, model_id, need=ProjectRole.EDITOR)
+    require_match(if_match, model.revision)
+    for name, value in patch.model_dump(exclude_none=True).items():
+        setattr(model, name, value)
+    await session.flush()
+    return await get(session, actor, model_id)
+
+
+async def delete(session: AsyncSession, actor: Actor, model_id: UUID, if_match: str | None) -> None:
+    model = await require(session, actor, model_id, need=ProjectRole.EDITOR)
+    require_match(if_match, model.revision)
+    if model.deployed_version is not None:
+        raise ModelInUse(
+            f"Version {model.deployed_version} is deployed; DELETE /api/v1/endpoints/{model.endpoint} first."
+        )
+    if model.status == ModelStatus.TRAINING:
+        raise ModelInUse(f"It is being trained; POST /api/v1/jobs/{model.job_id}/cancel first.")
+    await session.delete(model)
+    await session.flush()
+
+
+async def get_version(session: AsyncSession, actor: Actor, model_id: UUID, number: int) -> tuple[Model, ModelVersion]:
+    model = await _visible(session, actor, model_id)
+    return model, await version_of(session, model, number)
+
+
+async def version_of(session: AsyncSession, model: Model, number: int) -> ModelVersion:
+    version = await repository.find_version(session, model.id, number)
+    if version is None:
+        have = f"versions 1 to {model.latest_version}" if model.latest_version else "no version yet"
+        raise ModelVersionNotFound(f"The model has {have}; there is no version {number}.")
+    return version
+
+
+async def find_version(session: AsyncSession, model_id: UUID, number: int) -> ModelVersion | None:
+    return await repository.find_version(session, model_id, number)
+
+
+async def list_versions(
+    session: AsyncSession, actor: Actor, model_id: UUID, params: PageParams
+) -> tuple[Model, Rows[ModelVersion]]:
+    model = await _visible(session, actor, model_id)
+    return model, await repository.list_versions(session, model.id, params)
+
+
+async def find_by_ref(session: AsyncSession, ref: str) -> Model | None:
+    """Find a model by its id or its endpoint's name, whoever asks."""
+    try:
+        model_id = UUID(ref)
+    except ValueError:
+        return await repository.find_by_endpoint(session, ref)
+    return await repository.find_by_id(session, model_id)
+
+
+async def lock(session: AsyncSession, model_id: UUID) -> Model | None:
+    return await repository.lock(session, model_id)
+
+
+async def register_version(
+    session: AsyncSession,
+    model: Model,
+    *,
+    job_id: UUID,
+    dataset_version: DatasetVersion,
+    manifest: Manifest,
+    ref: ManifestRef,
+) -> ModelVersion:
+    """Add the next version. `model` must be locked: its row hands out the numbers."""
+    model.latest_version = (model.latest_version or 0) + 1
+    version = ModelVersion(
+        id=uuid4(),
+        model_id=model.id,
+        version=model.latest_version,
+        framework=manifest.framework,
+        algorithm=manifest.algorithm,
+        metrics=manifest.metrics,
+        digest=ref.digest,
+        manifest=manifest.model_dump(mode="json"),
+        manifest_key=ref.key,
+        manifest_sha256=ref.sha256,
+        dataset_version_id=dataset_version.id,
+        dataset_id=dataset_version.dataset_id,
+        dataset_version=dataset_version.version,
+        job_id=job_id,
+    )
+    session.add(version)
+    await session.flush()
+    return version
+
+
+async def version_of_job(session: AsyncSession, job_id: UUID) -> ModelVersion | None:
+    return await repository.find_version_of_job(session, job_id)
+
+
+def manifest_ref(version: ModelVersion) -> ManifestRef:
+    return ManifestRef(key=version.manifest_key, sha256=version.manifest_sha256, digest=version.digest)
+
+
+async def _visible(session: AsyncSession, actor: Actor, model_id: UUID) -> Model:
+    model = await repository.find_visible(session, actor, model_id)
+    if model is None:
+        raise ModelNotFound
+    return model
+
+
+async def _free_endpoint(session: AsyncSession, name: str) -> str:
+    slug = slug_of(name)
+    taken = await repository.endpoints_like(session, slug)
+    number, free = 1, slug
+    while free in taken:
+        number += 1
+        free = f"{slug}-{number}"
+    return free

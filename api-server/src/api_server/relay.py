@@ -1,0 +1,128 @@
+"""Rings the doorbells that transactions have left in the outbox, and looks after jobs whose worker was lost.
+
+Any number of relays may run: rows are taken with SKIP LOCKED, and reaping is under an advisory lock.
+"""
+
+import asyncio
+import contextlib
+import signal
+from uuid import UUID
+
+import asyncpg
+import structlog
+from celery import Celery
+from kombu.exceptions import OperationalError
+from platform_kit.contract.jobs import RUN_JOB
+from platform_kit.plumbing.celery_app import make_celery
+from platform_kit.plumbing.logging import set_up_logging
+
+from api_server import outbox, tables
+from api_server.database import (
+    DATABASE_FAULTS,
+    DatabaseUnavailable,
+    Sessions,
+    make_engine,
+    make_sessions,
+    transaction,
+)
+from api_server.handlers import HANDLERS
+from api_server.jobs import service as jobs
+from api_server.settings import Settings
+
+RETRY_SECONDS = 1.0
+BROKER_FAULTS = (OperationalError, OSError)
+
+log = structlog.get_logger(__name__)
+
+
+class Relay:
+    def __init__(self, settings: Settings, sessions: Sessions, celery: Celery) -> None:
+        self._settings, self._sessions, self._celery = settings, sessions, celery
+        self._wake = asyncio.Event()
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._listen())
+            group.create_task(self._publish_forever())
+            group.create_task(self._reap_forever())
+
+    async def publish_due(self) -> int:
+        """Publish what is due; returns how many. What cannot be published stays in the outbox."""
+        async with transaction(self._sessions) as session:
+            bells = await outbox.take_due(session)
+            if bells:
+                await asyncio.to_thread(self._ring, [(bell.job_id, bell.queue) for bell in bells])
+                await jobs.rung(session, [bell.job_id for bell in bells])
+        return len(bells)
+
+    def _ring(self, bells: list[tuple[UUID, str]]) -> None:
+        with self._celery.producer_pool.acquire(block=True, timeout=5) as producer:
+            for job_id, queue in bells:
+                self._celery.send_task(RUN_JOB, args=[str(job_id)], queue=queue, producer=producer, retry=False)
+
+    async def _publish_forever(self) -> None:
+        while True:
+            try:
+                while await self.publish_due():
+                    pass
+            except BROKER_FAULTS as error:
+                log.warning("relay.broker_unavailable", error=type(error).__name__)
+                await asyncio.sleep(RETRY_SECONDS)
+            except DatabaseUnavailable:
+                log.warning("relay.database_unavailable")
+                await asyncio.sleep(RETRY_SECONDS)
+            self._wake.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.relay_poll_seconds):
+                    await self._wake.wait()
+
+    async def _reap_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.reaper_interval_seconds)
+            try:
+                async with transaction(self._sessions) as session:
+                    lost, rung = await jobs.reap(
+                        session, handlers=HANDLERS, rering_seconds=self._settings.job_rering_seconds
+                    )
+            except DatabaseUnavailable:
+                continue
+            if lost or rung:
+                log.info("relay.reaped", lost=lost, rung_again=rung)
+
+    async def _listen(self) -> None:
+        """Wake at once when a transaction leaves a doorbell; without this the poll still finds it."""
+        dsn = self._settings.database_url.get_secret_value().replace("+asyncpg", "", 1)
+        while True:
+            try:
+                connection = await asyncpg.connect(dsn, timeout=3)
+                try:
+                    await connection.add_listener(outbox.CHANNEL, lambda *_: self._wake.set())
+                    while not connection.is_closed():
+                        await asyncio.sleep(RETRY_SECONDS)
+                finally:
+                    connection.terminate()
+            except DATABASE_FAULTS as error:
+                log.warning("relay.listen_failed", error=type(error).__name__)
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+async def run(settings: Settings) -> None:
+    assert tables.metadata.tables  # importing `tables` is what makes foreign keys resolve here
+    engine = make_engine(settings)
+    relay = asyncio.create_task(Relay(settings, make_sessions(engine), make_celery("relay", settings)).run())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, relay.cancel)
+    log.info("relay.ready")
+    with contextlib.suppress(asyncio.CancelledError):
+        await relay
+    await engine.dispose()
+
+
+def main() -> None:
+    settings = Settings.from_environment()
+    set_up_logging("relay", level=settings.log_level, log_format=settings.log_format)
+    asyncio.run(run(settings))
+
+
+if __name__ == "__main__":
+    main()
