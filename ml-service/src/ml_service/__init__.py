@@ -1,0 +1,1 @@
+"""The data plane: reads tables, trains models and answers predictions."""

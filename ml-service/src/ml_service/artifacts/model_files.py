@@ -1,0 +1,75 @@
+"""Write a fitted estimator as its library's native file, and load one."""
+
+from pathlib import Path
+from typing import Any
+
+from platform_kit.contract.algorithms import Framework
+from platform_kit.contract.artifact import ArtifactFile, Manifest, Task
+from ml_service.artifacts.files import described
+from ml_service.artifacts.problems import CorruptArtifact
+from ml_service.artifacts.scorers import ForestScorer, LightgbmScorer, Scorer, SklearnScorer, XgboostScorer
+from ml_service.artifacts.skops_file import read_skops, write_skops
+
+FILE_NAMES = {
+    Framework.SCIKIT_LEARN: "model.skops",
+    Framework.XGBOOST: "model.ubj",
+    Framework.LIGHTGBM: "model.txt",
+}
+
+
+def write(estimator: Any, framework: Framework, directory: Path) -> list[ArtifactFile]:
+    """Write the estimator's files; their keys are the object store's names for these bytes."""
+    path = directory / FILE_NAMES[framework]
+    match framework:
+        case Framework.XGBOOST:
+            estimator.get_booster().save_model(path)
+        case Framework.LIGHTGBM:
+            estimator.booster_.save_model(path)
+        case Framework.SCIKIT_LEARN:
+            write_skops(estimator, path)
+    return [described(path)]
+
+
+def load(manifest: Manifest, directory: Path) -> Scorer:
+    """Load a version's model. The caller has verified the files; raises CorruptArtifact if they cannot be read."""
+    try:
+        framework = Framework(manifest.framework)
+    except ValueError as error:
+        raise CorruptArtifact(f"The manifest names the framework {manifest.framework!r}, which is not known.") from error
+    path = directory / FILE_NAMES[framework]
+    if not path.is_file():
+        raise CorruptArtifact(f"{path.name} is missing.")
+    match framework:
+        case Framework.XGBOOST:
+            return XgboostScorer(_xgboost_booster(path), manifest.task)
+        case Framework.LIGHTGBM:
+            return LightgbmScorer(_lightgbm_booster(path), manifest.task)
+        case Framework.SCIKIT_LEARN:
+            return _sklearn_scorer(read_skops(path), manifest.task)
+
+
+def _xgboost_booster(path: Path) -> Any:
+    import xgboost
+
+    try:
+        booster = xgboost.Booster(model_file=path)
+    except xgboost.core.XGBoostError as error:
+        raise CorruptArtifact(f"{path.name} cannot be read by XGBoost.") from error
+    booster.set_param({"nthread": 1})
+    return booster
+
+
+def _lightgbm_booster(path: Path) -> Any:
+    import lightgbm
+
+    try:
+        return lightgbm.Booster(model_file=path)
+    except lightgbm.basic.LightGBMError as error:
+        raise CorruptArtifact(f"{path.name} cannot be read by LightGBM.") from error
+
+
+def _sklearn_scorer(estimator: Any, task: Task) -> Scorer:
+    if not hasattr(estimator, "predict"):
+        raise CorruptArtifact(f"The file holds a {type(estimator).__name__}, which does not predict.")
+    is_forest = type(estimator).__module__ == "sklearn.ensemble._forest" and hasattr(estimator, "estimators_")
+    return ForestScorer(estimator, task) if is_forest else SklearnScorer(estimator, task)

@@ -1,0 +1,125 @@
+"""The disposable process in which a dataset is profiled or a model is trained: `python -m ml_service.child`.
+
+It has no credentials and speaks to its parent alone, one JSON object a line:
+
+stdin, one line: {"job": JobSpec, "dataset_path": "...", "output_dir": "..."}
+stdout, any number: {"type": "progress", "percent": 12.5, "stage": "...", "eta_seconds": 3.0}
+                    {"type": "log", "level": "info" | "warning", "message": "..."}
+stdout, last, one of: {"type": "result", "kind": "profile", ...the other fields of ProfileResult}
+                      {"type": "result", "kind": "train", "manifest": Manifest}; its files are in output_dir
+                      {"type": "error", "problem": ProblemDetail}
+
+It ends with 0 after a result or an error: the job is judged. Anything else is a crash of this attempt.
+TRAINING_THREADS limits what a fit may use; by default that is every processor this process may run on.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    from platform_kit.contract.jobs import ProfileSpec, TrainSpec
+
+_OUT_OF_MEMORY = {
+    "title": "Out of memory",
+    "status": 422,
+    "code": "out_of_memory",
+    "detail": "The job needs more memory than it may use. Use a smaller dataset, fewer columns or a smaller model.",
+}
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class Parent:
+    """The line to the parent process; nothing else may write to it."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    @classmethod
+    def on_stdout(cls) -> "Parent":
+        """Keep stdout for the protocol, and send what libraries print there to stderr."""
+        sys.stdout.flush()
+        kept = os.dup(1)
+        os.dup2(2, 1)
+        return cls(os.fdopen(kept, "wb"))
+
+    def progress(self, percent: float, stage: str, eta_seconds: float | None = None) -> None:
+        self.tell("progress", {"percent": round(percent, 2), "stage": stage, "eta_seconds": eta_seconds})
+
+    def tell(self, kind: str, body: dict[str, Any]) -> None:
+        line = json.dumps({"type": kind, **body}, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        self._stream.write(line.encode() + b"\n")
+        self._stream.flush()
+
+
+def main() -> int:
+    parent = Parent.on_stdout()
+    threads = int(os.environ.get("TRAINING_THREADS") or len(os.sched_getaffinity(0)))
+    for name in _THREAD_VARIABLES:
+        os.environ[name] = str(threads)
+    order = json.loads(sys.stdin.readline())
+    try:
+        _run(order, parent, threads)
+    except MemoryError:
+        parent.tell("error", {"problem": _OUT_OF_MEMORY})
+    return 0
+
+
+def _run(order: dict[str, Any], parent: Parent, threads: int) -> None:
+    """The libraries are imported below this line only: they read the number of threads when they are loaded."""
+    from platform_kit.contract.jobs import JobSpec, ProfileSpec, TrainSpec
+    from pydantic import TypeAdapter
+
+    from ml_service.tables.problems import JobProblem
+
+    spec: TrainSpec | ProfileSpec = TypeAdapter(JobSpec).validate_python(order["job"])
+    path = Path(order["dataset_path"])
+    try:
+        match spec:
+            case ProfileSpec():
+                _profile(spec, path, parent)
+            case TrainSpec():
+                _train(spec, path, Path(order["output_dir"]), parent=parent, threads=threads)
+    except JobProblem as refusal:
+        parent.tell("error", {"problem": refusal.problem.model_dump(mode="json")})
+
+
+def _profile(spec: "ProfileSpec", path: Path, parent: Parent) -> None:
+    from ml_service.profiling.profile import profile
+    from ml_service.tables.reading import read
+
+    parent.progress(0, "reading")
+    table = read(path, spec.dataset.file_type)
+    parent.progress(50, "profiling")
+    result = profile(table)
+    parent.progress(100, "done")
+    parent.tell("result", result.model_dump(mode="json"))
+
+
+def _train(spec: "TrainSpec", path: Path, output: Path, *, parent: Parent, threads: int) -> None:
+    from platform_kit.contract.algorithms import Framework
+    from platform_kit.contract.jobs import Progress
+
+    from ml_service.artifacts.model_files import write
+    from ml_service.tables.reading import read
+    from ml_service.training.manifest import manifest_of
+    from ml_service.training.trainer import train
+
+    def report(progress: Progress) -> None:
+        parent.progress(progress.percent, progress.stage, progress.eta_seconds)
+
+    parent.progress(0, "reading")
+    table = read(path, spec.dataset.file_type, columns=spec.dataset.columns)
+    model = train(table, spec, report, threads=threads)
+    for sentence in model.warnings:
+        parent.tell("log", {"level": "warning", "message": sentence[:4000]})
+    parent.progress(95, "writing")
+    manifest = manifest_of(model, spec, files=write(model.estimator, Framework(spec.framework), output))
+    parent.progress(100, "done")
+    parent.tell("result", {"kind": "train", "manifest": manifest.model_dump(mode="json")})
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

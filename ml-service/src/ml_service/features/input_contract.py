@@ -1,0 +1,64 @@
+"""The input contract of a model: what its training rows teach about each field."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from platform_kit.contract.inputs import FieldContract, InputContract
+from platform_kit.contract.schema import MAX_CATEGORIES, Column, ColumnType
+from ml_service.features.encoder import Encoder
+from ml_service.features.parts import Cells, Floats
+
+if TYPE_CHECKING:
+    from ml_service.tables.table import Table
+
+MAX_CATEGORY_CHARACTERS = 256
+"""A column with a longer text is prose: any text is known."""
+
+
+def contract_of(train: "Table", *, whole: "Table", encoder: Encoder) -> InputContract:
+    """Describe the encoder's input columns.
+
+    train: the rows that the model learns from; ranges and categories are theirs. whole: these and the held-out rows;
+    a column that is sometimes empty in the dataset may be null in a request, however the split fell.
+    """
+    return InputContract(
+        fields=[_field(whole.column(name), train, is_nullable=_has_gaps(whole, name)) for name in encoder.names]
+    )
+
+
+def _has_gaps(table: "Table", name: str) -> bool:
+    return any(value is None or value != value for value in table.values(name).tolist())  # noqa: PLR0124  # NaN
+
+
+def _field(column: Column, train: "Table", *, is_nullable: bool) -> FieldContract:
+    cells = train.values(column.name)
+    low, high = (None, None) if column.type in (ColumnType.STRING, ColumnType.BOOLEAN) else _range(cells)
+    return FieldContract(
+        name=column.name,
+        type=column.type,
+        nullable=is_nullable,
+        minimum=low,
+        maximum=high,
+        categories=_categories(cells) if column.type is ColumnType.STRING else None,
+        example=_example(train, column.name),
+    )
+
+
+def _range(cells: Floats) -> tuple[float | None, float | None]:
+    present = cells[~np.isnan(cells)]
+    return (float(present.min()), float(present.max())) if present.size else (None, None)
+
+
+def _categories(cells: Cells) -> list[str] | None:
+    texts = sorted({text for text in cells.tolist() if text is not None})
+    if not texts or len(texts) > MAX_CATEGORIES or any(len(text) > MAX_CATEGORY_CHARACTERS for text in texts):
+        return None
+    return texts
+
+
+def _example(train: "Table", name: str) -> float | str | bool | None:
+    """The first real value of the column."""
+    column = train.without([each for each in train.names if each != name])
+    values = (column.json_row(position)[name] for position in range(column.row_count))
+    return next((value for value in values if value is not None), None)
