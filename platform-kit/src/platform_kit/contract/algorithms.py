@@ -90,7 +90,9 @@ def check_parameters(
         where = pointer_to(*pointer, name)
         if name in SEED_ALIASES:
             if not _is_integer(raw) or not 0 <= raw <= MAX_SEED:
-                issues.append(_issue(where, name, IssueCode.OUT_OF_RANGE, raw, f"an integer from 0 to {MAX_SEED}"))
+                issues.append(
+                    _issue(where, name, IssueCode.OUT_OF_RANGE, raw, f"an integer from 0 to {MAX_SEED}")
+                )
             else:
                 seed = int(raw)
         elif name not in known:
@@ -163,7 +165,9 @@ def _described(parameter: Parameter) -> str:
     return f"{text} or null" if parameter.nullable else text
 
 
-def _int(name: str, default: int | None, low: int, high: int, text: str = "", unit: str | None = None) -> Parameter:
+def _int(
+    name: str, default: int | None, low: int, high: int, text: str = "", unit: str | None = None
+) -> Parameter:
     return Parameter(
         name=name, type=ParameterType.INTEGER, default=default, minimum=low, maximum=high,
         nullable=default is None, unit=unit, description=text,
@@ -199,7 +203,9 @@ _FOREST = [
     _int("max_depth", None, 1, 200, "null: grow until leaves are pure"),
     _int("min_samples_split", 2, 2, 10_000, unit="rows"),
     _int("min_samples_leaf", 1, 1, 10_000, unit="rows"),
-    _choice("max_features", None, ["sqrt", "log2"], "columns tried at each split; null: the library's default"),
+    _choice(
+        "max_features", None, ["sqrt", "log2"], "columns tried at each split; null: the library's default"
+    ),
     _BALANCED,
 ]
 

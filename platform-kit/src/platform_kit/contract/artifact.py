@@ -34,7 +34,9 @@ class ArtifactFile(Readable):
 
 
 class Split(Readable):
-    method: str = Field(description="`stratified`, or `random` for regression and for classes too small to stratify")
+    method: str = Field(
+        description="`stratified`, or `random` for regression and for classes too small to stratify"
+    )
     test_fraction: float
     train_rows: int
     test_rows: int
@@ -75,7 +77,9 @@ class Manifest(Readable):
     evaluation: dict[str, Any] = Field(default_factory=dict)
     training_seconds: float
     contract: InputContract
-    encoder: dict[str, Any] = Field(description="the fitted feature encoder; its own room reads and writes it")
+    encoder: dict[str, Any] = Field(
+        description="the fitted feature encoder; its own room reads and writes it"
+    )
     files: list[ArtifactFile]
     golden_rows: list[GoldenRow]
     tolerance: float = Field(description="|a - b| <= tolerance * max(1, |b|) is equal")
@@ -98,7 +102,9 @@ class ManifestRef(Readable):
 
 def canonical_json(body: Any) -> bytes:
     """The one spelling of a JSON value that digests are taken of."""
-    return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return json.dumps(
+        body, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    ).encode()
 
 
 def object_key(sha256: str) -> str:

@@ -81,7 +81,9 @@ class RowChecker:
             frozenset(each.categories) if each.categories is not None else None for each in self._fields
         ]
 
-    def check(self, row: Mapping[str, Any], *, pointer: Sequence[str | int], index: int | None = None) -> CheckedRow:
+    def check(
+        self, row: Mapping[str, Any], *, pointer: Sequence[str | int], index: int | None = None
+    ) -> CheckedRow:
         """Check one row; `pointer` says where it stands in the body, `index` is its number in a batch."""
         checked = CheckedRow(values=[])
         for position, spec in enumerate(self._fields):
@@ -115,7 +117,9 @@ class RowChecker:
             return None if policy is Policy.IMPUTE else value
         return value
 
-    def _unknown(self, row: Mapping[str, Any], pointer: Sequence[str | int], index: int | None) -> list[Issue]:
+    def _unknown(
+        self, row: Mapping[str, Any], pointer: Sequence[str | int], index: int | None
+    ) -> list[Issue]:
         absent = [name for name in self._names if name not in row] or sorted(self._names)
         issues = []
         for name in row:
@@ -129,7 +133,9 @@ class RowChecker:
                     field=name,
                     code=IssueCode.UNKNOWN_FIELD,
                     expected=f"one of: {', '.join(each.name for each in self._fields)}",
-                    hint=f"did you mean `{near[0]}`?" if near else "remove it: the model does not know this field",
+                    hint=f"did you mean `{near[0]}`?"
+                    if near
+                    else "remove it: the model does not know this field",
                 )
             )
         return issues
@@ -190,7 +196,9 @@ def _number_hint(raw: Any) -> str | None:
 
 def _boolean(spec: FieldContract, raw: Any) -> bool:
     if not isinstance(raw, bool):
-        raise _Refused(IssueCode.WRONG_TYPE, expected=_described(spec), hint="send true or false, without quotes")
+        raise _Refused(
+            IssueCode.WRONG_TYPE, expected=_described(spec), hint="send true or false, without quotes"
+        )
     return raw
 
 
@@ -222,7 +230,9 @@ _PARSERS: dict[ColumnType, Callable[[FieldContract, Any], Value]] = {
 }
 
 
-def _noticed(spec: FieldContract, value: Value, known: frozenset[str] | None) -> tuple[Policy, _Refused] | None:
+def _noticed(
+    spec: FieldContract, value: Value, known: frozenset[str] | None
+) -> tuple[Policy, _Refused] | None:
     """What a well-typed value shows that training never saw."""
     if isinstance(value, str):
         if known is None or value in known:

@@ -125,7 +125,9 @@ class LogLine(Readable):
 class Heartbeat(Message):
     worker: str
     attempt: int
-    progress: list[Progress] = Field(default_factory=list, description="oldest first, since the last heartbeat")
+    progress: list[Progress] = Field(
+        default_factory=list, description="oldest first, since the last heartbeat"
+    )
     logs: list[LogLine] = Field(default_factory=list)
 
 
@@ -163,7 +165,9 @@ class HousekeepingResult(Readable):
     counts: dict[str, int] = Field(description="what was done, and how often")
 
 
-JobResult: TypeAlias = Annotated[TrainResult | ProfileResult | HousekeepingResult, Field(discriminator="kind")]
+JobResult: TypeAlias = Annotated[
+    TrainResult | ProfileResult | HousekeepingResult, Field(discriminator="kind")
+]
 
 
 class Finish(Message):

@@ -35,7 +35,9 @@ class IssueCode(StrEnum):
 class Issue(Readable):
     """One thing that is wrong, with where it is and how to mend it."""
 
-    pointer: str = Field(description="JSON pointer (RFC 6901) into the body that was sent", examples=["/inputs/2/age"])
+    pointer: str = Field(
+        description="JSON pointer (RFC 6901) into the body that was sent", examples=["/inputs/2/age"]
+    )
     row: int | None = Field(default=None, description="row, counting from 0")
     line: int | None = Field(default=None, description="line of the uploaded file, counting from 1")
     field: str | None = None

@@ -55,7 +55,9 @@ class ColumnStatistics(Readable):
     categories: list[CategoryCount] | None = Field(
         default=None, description="most frequent first, at most MAX_CATEGORIES (string and boolean columns)"
     )
-    categories_complete: bool | None = Field(default=None, description="whether `categories` names every value")
+    categories_complete: bool | None = Field(
+        default=None, description="whether `categories` names every value"
+    )
 
 
 class DatasetStatistics(Readable):

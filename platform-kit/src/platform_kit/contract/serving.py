@@ -45,7 +45,9 @@ class Proof(Message):
     deployment_id: UUID
     holds: bool
     reason: str | None = Field(default=None, max_length=2000)
-    is_transient: bool = Field(default=False, description="storage was away: the candidate should be tried again")
+    is_transient: bool = Field(
+        default=False, description="storage was away: the candidate should be tried again"
+    )
 
 
 class ReplicaReport(Message):

@@ -68,7 +68,9 @@ class ObjectStore:
             if not self._client.bucket_exists(self._bucket):
                 raise ObjectMissing(self._bucket)
 
-    def put_stream(self, key: str, stream: BinaryIO, *, content_type: str = "application/octet-stream") -> None:
+    def put_stream(
+        self, key: str, stream: BinaryIO, *, content_type: str = "application/octet-stream"
+    ) -> None:
         """Write a stream of unknown length, in parts; memory stays at a few parts."""
         with _faults():
             self._client.put_object(
@@ -78,7 +80,9 @@ class ObjectStore:
 
     def put_bytes(self, key: str, content: bytes, *, content_type: str = "application/octet-stream") -> None:
         with _faults():
-            self._client.put_object(self._bucket, key, io.BytesIO(content), len(content), content_type=content_type)
+            self._client.put_object(
+                self._bucket, key, io.BytesIO(content), len(content), content_type=content_type
+            )
 
     def put_file(self, key: str, path: Path, *, content_type: str = "application/octet-stream") -> None:
         with _faults():

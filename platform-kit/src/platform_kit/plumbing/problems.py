@@ -74,7 +74,9 @@ class Malformed(Problem):
 def add_problem_handlers(app: FastAPI, *, show_values: bool) -> None:
     """Make `app` answer every error as a problem; without `show_values` no `got` is sent."""
 
-    def respond(request: Request, detail: ProblemDetail, headers: Mapping[str, str] | None = None) -> Response:
+    def respond(
+        request: Request, detail: ProblemDetail, headers: Mapping[str, str] | None = None
+    ) -> Response:
         return problem_response(request, detail, headers=headers, show_values=show_values)
 
     async def on_problem(request: Request, error: Problem) -> Response:
@@ -91,7 +93,9 @@ def add_problem_handlers(app: FastAPI, *, show_values: bool) -> None:
     async def on_anything(request: Request, error: Exception) -> Response:
         log.error("request.failed", path=request.url.path, exc_info=error)
         detail = "This is a fault of the platform. It was logged under this request_id."
-        return respond(request, ProblemDetail(title="Internal error", status=500, detail=detail, code="internal_error"))
+        return respond(
+            request, ProblemDetail(title="Internal error", status=500, detail=detail, code="internal_error")
+        )
 
     app.add_exception_handler(Problem, on_problem)  # type: ignore[arg-type]  # Starlette types handlers by Exception
     app.add_exception_handler(HTTPException, on_http)  # type: ignore[arg-type]

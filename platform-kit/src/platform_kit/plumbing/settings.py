@@ -32,13 +32,17 @@ class SecretFiles(PydanticBaseSettingsSource):
         return (Path(path).read_text().strip() if path else None), field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        values = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        values = {
+            name: self.get_field_value(field, name)[0]
+            for name, field in self.settings_cls.model_fields.items()
+        }
         return {name: value for name, value in values.items() if value is not None}
 
 
 class KitSettings(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True, frozen=True)
 
+    service_name: str = ""
     environment: Environment = Environment.DEVELOPMENT
     log_level: str = "INFO"
     log_format: str = "json"
@@ -65,7 +69,9 @@ class KitSettings(BaseSettings):
             return cls(**_NOTHING)
         except ValidationError as error:
             lines = [f"  {str(each['loc'][0]).upper()}: {each['msg']}" for each in error.errors()]
-            raise SettingsMissing("Settings are missing or wrong (see .env.example):\n" + "\n".join(lines)) from None
+            raise SettingsMissing(
+                "Settings are missing or wrong (see .env.example):\n" + "\n".join(lines)
+            ) from None
 
     @classmethod
     def settings_customise_sources(
@@ -82,5 +88,7 @@ class KitSettings(BaseSettings):
 def long_enough(secret: SecretStr) -> SecretStr:
     """For use in a validator: a secret that signs or opens something must not be guessable."""
     if len(secret.get_secret_value().encode()) < MIN_SECRET_BYTES:
-        raise ValueError(f"must be at least {MIN_SECRET_BYTES} bytes long; make one with: openssl rand -hex 32")
+        raise ValueError(
+            f"must be at least {MIN_SECRET_BYTES} bytes long; make one with: openssl rand -hex 32"
+        )
     return secret

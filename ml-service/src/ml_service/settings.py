@@ -1,0 +1,33 @@
+from pathlib import Path
+
+from pydantic import Field
+
+from platform_kit.plumbing.settings import KitSettings
+
+
+class Settings(KitSettings):
+    """Every variable that ml-service's processes read: the prediction service and the workers."""
+
+    ml_host: str = "127.0.0.1"
+    ml_port: int = 8001
+    public_ml_url: str = "http://127.0.0.1:8001"
+    api_internal_url: str = "http://127.0.0.1:8000"
+
+    ml_cache_dir: Path = Path(".data/ml-cache")
+    demo_models: bool = True
+    sync_interval_seconds: float = 0.5
+    model_cache_entries: int = Field(default=16, ge=1)
+    version_cache_entries: int = Field(default=64, ge=1)
+
+    auth_fresh_seconds: float = 1
+    auth_positive_seconds: float = 2
+    auth_denial_seconds: float = 1
+    auth_timeout_seconds: float = 0.3
+    auth_stale_max: float = 3600
+
+    worker_scratch_dir: Path = Path(".data/scratch")
+    training_threads: int | None = None
+    claim_patience_seconds: float = 20
+    finish_patience_seconds: float = 3600
+    storage_attempts: int = Field(default=5, ge=1)
+    kill_grace_seconds: float = 2

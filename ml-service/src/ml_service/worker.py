@@ -1,0 +1,66 @@
+"""The Celery application of ml-service's image: queues `ml` and `data`.
+
+Run it with `-P threads`: a task only watches a child process, and a pool of forked processes would cost memory and,
+had anything imported OpenMP, hang.
+"""
+
+import os
+import socket
+import threading
+from functools import cache
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import structlog
+from celery import Celery
+from celery.signals import worker_init, worker_ready, worker_shutting_down
+from platform_kit.contract.jobs import RUN_JOB
+from platform_kit.plumbing.celery_app import make_celery
+from platform_kit.plumbing.object_store import ObjectStore
+
+from ml_service.jobs.control import JobControl
+from ml_service.jobs.runner import JobRunner, sweep
+from ml_service.settings import Settings
+
+log = structlog.get_logger(__name__)
+settings = Settings.from_environment()
+stopping = threading.Event()
+
+app: Celery = make_celery(settings.service_name or "worker", settings)
+
+
+@cache
+def _runner() -> JobRunner:
+    worker = f"{settings.service_name or 'worker'}@{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+    own = settings.model_copy(update={"worker_scratch_dir": _scratch()})
+    return JobRunner(
+        own,
+        JobControl.from_settings(settings, worker),
+        ObjectStore.from_settings(settings),
+        stopping=stopping,
+    )
+
+
+def _scratch() -> Path:
+    return settings.worker_scratch_dir / (settings.service_name or "worker")
+
+
+@app.task(name=RUN_JOB)
+def run_job(job_id: str) -> None:
+    _runner().run(UUID(job_id))
+
+
+@worker_init.connect(weak=False)
+def _on_init(**_: object) -> None:
+    sweep(_scratch())
+
+
+@worker_ready.connect(weak=False)
+def _on_ready(**_: object) -> None:
+    log.info("worker.ready")
+
+
+@worker_shutting_down.connect(weak=False)
+def _on_shutdown(**_: object) -> None:
+    """Celery waits for the running task; the task sees this and hands its job back at once."""
+    stopping.set()
