@@ -2,7 +2,7 @@
 
 It has no credentials and speaks to its parent alone, one JSON object a line:
 
-stdin, one line: {"job": JobSpec, "dataset_path": "...", "output_dir": "..."}
+stdin, one line: {"job": TrainSpec or ProfileSpec, "dataset_path": "...", "output_dir": "..."}
 stdout, any number: {"type": "progress", "percent": 12.5, "stage": "...", "eta_seconds": 3.0}
                     {"type": "log", "level": "info" | "warning", "message": "..."}
 stdout, last, one of: {"type": "result", "kind": "profile", ...the other fields of ProfileResult}
@@ -10,11 +10,14 @@ stdout, last, one of: {"type": "result", "kind": "profile", ...the other fields 
                       {"type": "error", "problem": ProblemDetail}
 
 It ends with 0 after a result or an error: the job is judged. Anything else is a crash of this attempt.
-TRAINING_THREADS limits what a fit may use; by default that is every processor this process may run on.
+PARENT_PID names the process it must not outlive. TRAINING_THREADS limits what a fit may use; by default that is
+every processor that this process may run on.
 """
 
+import ctypes
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -26,8 +29,9 @@ _OUT_OF_MEMORY = {
     "title": "Out of memory",
     "status": 422,
     "code": "out_of_memory",
-    "detail": "The job needs more memory than it may use. Use a smaller dataset, fewer columns or a smaller model.",
+    "detail": "The job needs more memory than it may use. Try fewer rows or columns, or a smaller model.",
 }
+_PR_SET_PDEATHSIG = 1
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -54,12 +58,23 @@ class Parent:
         self._stream.flush()
 
 
+def _end_with_parent() -> None:
+    """A worker that is killed leaves no training behind. Without PARENT_PID there is nobody to end with."""
+    parent = os.environ.get("PARENT_PID")
+    if parent is None:
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != int(parent):
+        raise SystemExit("the worker is gone")
+
+
 def main() -> int:
+    _end_with_parent()
     parent = Parent.on_stdout()
     threads = int(os.environ.get("TRAINING_THREADS") or len(os.sched_getaffinity(0)))
     for name in _THREAD_VARIABLES:
         os.environ[name] = str(threads)
-    order = json.loads(sys.stdin.readline())
+    order = json.loads(sys.stdin.buffer.readline())
     try:
         _run(order, parent, threads)
     except MemoryError:
@@ -68,13 +83,13 @@ def main() -> int:
 
 
 def _run(order: dict[str, Any], parent: Parent, threads: int) -> None:
-    """The libraries are imported below this line only: they read the number of threads when they are loaded."""
-    from platform_kit.contract.jobs import JobSpec, ProfileSpec, TrainSpec
+    """Libraries are imported below this line only: they read the number of threads when they are loaded."""
     from pydantic import TypeAdapter
 
     from ml_service.tables.problems import JobProblem
+    from platform_kit.contract.jobs import ProfileSpec, TrainSpec
 
-    spec: TrainSpec | ProfileSpec = TypeAdapter(JobSpec).validate_python(order["job"])
+    spec = TypeAdapter[TrainSpec | ProfileSpec](TrainSpec | ProfileSpec).validate_python(order["job"])
     path = Path(order["dataset_path"])
     try:
         match spec:
@@ -99,13 +114,12 @@ def _profile(spec: "ProfileSpec", path: Path, parent: Parent) -> None:
 
 
 def _train(spec: "TrainSpec", path: Path, output: Path, *, parent: Parent, threads: int) -> None:
-    from platform_kit.contract.algorithms import Framework
-    from platform_kit.contract.jobs import Progress
-
     from ml_service.artifacts.model_files import write
     from ml_service.tables.reading import read
     from ml_service.training.manifest import manifest_of
     from ml_service.training.trainer import train
+    from platform_kit.contract.algorithms import Framework
+    from platform_kit.contract.jobs import Progress
 
     def report(progress: Progress) -> None:
         parent.progress(progress.percent, progress.stage, progress.eta_seconds)

@@ -3,8 +3,8 @@
 import hashlib
 from pathlib import Path
 
-from platform_kit.contract.artifact import ArtifactFile, object_key
 from ml_service.artifacts.problems import CorruptArtifact
+from platform_kit.contract.artifact import ArtifactFile, object_key
 
 _CHUNK_BYTES = 1 << 20
 

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from platform_kit.contract.algorithms import Framework
-from platform_kit.contract.artifact import ArtifactFile, Manifest, Task
 from ml_service.artifacts.files import described
 from ml_service.artifacts.problems import CorruptArtifact
 from ml_service.artifacts.scorers import ForestScorer, LightgbmScorer, Scorer, SklearnScorer, XgboostScorer
 from ml_service.artifacts.skops_file import read_skops, write_skops
+from platform_kit.contract.algorithms import Framework
+from platform_kit.contract.artifact import ArtifactFile, Manifest, Task
 
 FILE_NAMES = {
     Framework.SCIKIT_LEARN: "model.skops",
@@ -31,11 +31,13 @@ def write(estimator: Any, framework: Framework, directory: Path) -> list[Artifac
 
 
 def load(manifest: Manifest, directory: Path) -> Scorer:
-    """Load a version's model. The caller has verified the files; raises CorruptArtifact if they cannot be read."""
+    """Load a version's model from files that the caller has verified. Raises CorruptArtifact."""
     try:
         framework = Framework(manifest.framework)
     except ValueError as error:
-        raise CorruptArtifact(f"The manifest names the framework {manifest.framework!r}, which is not known.") from error
+        raise CorruptArtifact(
+            f"The manifest names the framework {manifest.framework!r}, which is not known."
+        ) from error
     path = directory / FILE_NAMES[framework]
     if not path.is_file():
         raise CorruptArtifact(f"{path.name} is missing.")

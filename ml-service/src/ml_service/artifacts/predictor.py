@@ -6,13 +6,13 @@ from typing import TypeAlias
 
 import numpy as np
 
-from platform_kit.contract.artifact import Label, Manifest
-from platform_kit.contract.inputs import Value
 from ml_service.artifacts.labels import label_key
 from ml_service.artifacts.model_files import load
 from ml_service.artifacts.problems import CorruptArtifact
 from ml_service.artifacts.scorers import Floats
 from ml_service.features.encoder import Encoder, RowEncoder
+from platform_kit.contract.artifact import Label, Manifest
+from platform_kit.contract.inputs import Value
 
 Answer: TypeAlias = tuple[Label, dict[str, float] | None]
 """A label and the probability of each class by `label_key`, or a number and None."""
@@ -29,7 +29,8 @@ class Predictor:
         self._scorer = load(manifest, directory)
         if self._scorer.feature_count not in (None, len(encoder.features)):
             raise CorruptArtifact(
-                f"The model reads {self._scorer.feature_count} columns, but the encoder gives {len(encoder.features)}."
+                f"The model reads {self._scorer.feature_count} columns, "
+                f"but the encoder gives {len(encoder.features)}."
             )
         self._rows = RowEncoder(encoder)
         self._classes = manifest.classes

@@ -1,7 +1,7 @@
 """Loaded models behind one small interface. Each gives exactly the numbers of its training library.
 
-A scorer holds no state of a request and may be asked by several threads at once. It uses one thread itself; for
-scikit-learn's OpenMP code the process must be started with OMP_NUM_THREADS=1.
+A scorer holds no state of a request and may be asked by several threads at once. It uses one thread itself;
+for scikit-learn's OpenMP code the process must be started with OMP_NUM_THREADS=1.
 """
 
 from typing import Any, Protocol
@@ -15,8 +15,8 @@ Floats = npt.NDArray[np.float64]
 ClassNumbers = npt.NDArray[np.intp]
 
 NEAR_TIE = 1e-9
-"""Classes whose probabilities differ by less than this share may be ranked the other way by the library's `predict`,
-which compares numbers from before the last roundings."""
+"""Classes whose probabilities differ by less than this share may be ranked the other way by the library's
+`predict`, which compares numbers from before the last roundings."""
 
 
 class Scorer(Protocol):
@@ -28,6 +28,12 @@ class Scorer(Protocol):
 
     def winners(self, matrix: Floats, scores: Floats) -> ClassNumbers:
         """Name each row's class. scores: what `scores` gave for the same matrix."""
+
+
+def likeliest(scores: Floats) -> ClassNumbers:
+    """The first of equals, as XGBoost, LightGBM and scikit-learn's forests decide."""
+    winners: ClassNumbers = np.argmax(scores, axis=1)
+    return winners
 
 
 class XgboostScorer:
@@ -44,7 +50,7 @@ class XgboostScorer:
         return widened
 
     def winners(self, matrix: Floats, scores: Floats) -> ClassNumbers:
-        return np.argmax(scores, axis=1)
+        return likeliest(scores)
 
 
 class LightgbmScorer:
@@ -59,7 +65,7 @@ class LightgbmScorer:
         return answer
 
     def winners(self, matrix: Floats, scores: Floats) -> ClassNumbers:
-        return np.argmax(scores, axis=1)
+        return likeliest(scores)
 
 
 class SklearnScorer:
@@ -76,7 +82,7 @@ class SklearnScorer:
         return np.asarray(self._estimator.predict(matrix), dtype=np.float64)
 
     def winners(self, matrix: Floats, scores: Floats) -> ClassNumbers:
-        winners = np.argmax(scores, axis=1)
+        winners = likeliest(scores)
         best = scores.max(axis=1, keepdims=True)
         tied = np.flatnonzero((scores >= best * (1 - NEAR_TIE)).sum(axis=1) > 1)
         if tied.size:
@@ -85,7 +91,7 @@ class SklearnScorer:
 
 
 class ForestScorer(SklearnScorer):
-    """Forests without the thread pool that scikit-learn starts for each call: the same sums in the same order."""
+    """Forests without the thread pool that scikit-learn starts for each call: the same sums in its order."""
 
     def __init__(self, estimator: Any, task: Task) -> None:
         super().__init__(estimator, task)
@@ -101,4 +107,4 @@ class ForestScorer(SklearnScorer):
         return answer
 
     def winners(self, matrix: Floats, scores: Floats) -> ClassNumbers:
-        return np.argmax(scores, axis=1)
+        return likeliest(scores)

@@ -1,7 +1,7 @@
 """scikit-learn estimators as skops files: no code in them, and only types that this list names.
 
-The files are rewritten so that equal estimators give equal bytes: skops names members by memory address and stamps
-them with the time.
+The files are rewritten so that equal estimators give equal bytes: skops names members by memory address and
+stamps them with the time.
 """
 
 import io
@@ -22,7 +22,7 @@ TRUSTED_TYPES = [
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.tree._tree.Tree",
 ]
-"""What our fourteen scikit-learn estimators need beyond skops' own defaults. It is never taken from a file."""
+"""What our scikit-learn estimators need beyond skops' own defaults. It is never taken from a file."""
 
 _SCHEMA = "schema.json"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -70,8 +70,8 @@ def _entry(name: str) -> zipfile.ZipInfo:
 class _Names:
     """Numbers objects and member files in the order in which the schema first speaks of them.
 
-    An object's number says where it is shared. Plain values are shared or not by accident of the interpreter's
-    caches, which has no meaning: they are numbered by their text.
+    An object's number says where it is shared. Plain values are shared or not by accident of the
+    interpreter's caches, which has no meaning: they are numbered by their text.
     """
 
     def __init__(self) -> None:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from platform_kit.contract.inputs import Value
-from platform_kit.contract.schema import ColumnType
 from ml_service.features.options import Options
 from ml_service.features.parts import CategoryPart, Cells, Floats, MomentPart, NumberPart, Part, Step
 from ml_service.features.problems import NoFeatures
+from platform_kit.contract.inputs import Value
+from platform_kit.contract.schema import ColumnType
 
 if TYPE_CHECKING:  # serving must not import pandas
     from ml_service.tables.table import Table
@@ -43,13 +43,22 @@ class Encoder(BaseModel):
         """Learn from training rows. table: without the target. Raises NoFeatures."""
         kept = table.without(options.exclude)
         if not kept.columns:
-            raise NoFeatures("Every column is the target or excluded. Leave at least one column to learn from.")
+            raise NoFeatures(
+                "Every column is the target or excluded. Leave at least one column to learn from."
+            )
         scales = needs.wants_scaling if options.scale is None else options.scale
         parts: list[Part] = []
         for column in kept.columns:
             cells = kept.values(column.name)
             parts.append(
-                _learnt(column.name, column.type, cells, fills=not needs.knows_missing, scales=scales, options=options)
+                _learnt(
+                    column.name,
+                    column.type,
+                    cells,
+                    fills=not needs.knows_missing,
+                    scales=scales,
+                    options=options,
+                )
             )
         return cls(parts=parts)
 
@@ -91,7 +100,7 @@ class RowEncoder:
         self._blank = [0.0] * sum(widths)
 
     def encode_rows(self, rows: Sequence[Sequence[Value]]) -> Floats:
-        """rows: the values of each row in the contract's order. Returns (n_rows, n_features), C-contiguous."""
+        """rows: each row's values in the contract's order. Returns (n_rows, n_features), C-contiguous."""
         matrix = [self._encoded(row) for row in rows]
         return np.array(matrix, dtype=np.float64).reshape(len(rows), len(self._blank))
 

@@ -4,10 +4,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from platform_kit.contract.inputs import FieldContract, InputContract
-from platform_kit.contract.schema import MAX_CATEGORIES, Column, ColumnType
 from ml_service.features.encoder import Encoder
 from ml_service.features.parts import Cells, Floats
+from platform_kit.contract.artifact import Label
+from platform_kit.contract.inputs import FieldContract, InputContract
+from platform_kit.contract.schema import MAX_CATEGORIES, Column, ColumnType
 
 if TYPE_CHECKING:
     from ml_service.tables.table import Table
@@ -19,16 +20,19 @@ MAX_CATEGORY_CHARACTERS = 256
 def contract_of(train: "Table", *, whole: "Table", encoder: Encoder) -> InputContract:
     """Describe the encoder's input columns.
 
-    train: the rows that the model learns from; ranges and categories are theirs. whole: these and the held-out rows;
-    a column that is sometimes empty in the dataset may be null in a request, however the split fell.
+    train: the rows that the model learns from; ranges and categories are theirs.
+    whole: these and the held-out rows; a column that is sometimes empty there may be null in a request, on
+    whichever side of the split such a row fell.
     """
     return InputContract(
-        fields=[_field(whole.column(name), train, is_nullable=_has_gaps(whole, name)) for name in encoder.names]
+        fields=[
+            _field(whole.column(name), train, is_nullable=_has_gaps(whole, name)) for name in encoder.names
+        ]
     )
 
 
 def _has_gaps(table: "Table", name: str) -> bool:
-    return any(value is None or value != value for value in table.values(name).tolist())  # noqa: PLR0124  # NaN
+    return any(value is None or value != value for value in table.values(name).tolist())  # NaN
 
 
 def _field(column: Column, train: "Table", *, is_nullable: bool) -> FieldContract:
@@ -57,7 +61,7 @@ def _categories(cells: Cells) -> list[str] | None:
     return texts
 
 
-def _example(train: "Table", name: str) -> float | str | bool | None:
+def _example(train: "Table", name: str) -> Label | None:
     """The first real value of the column."""
     column = train.without([each for each in train.names if each != name])
     values = (column.json_row(position)[name] for position in range(column.row_count))

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from platform_kit.contract.problem import Issue, IssueCode, pointer_to, shown
 from ml_service.features.problems import InvalidPreprocessing
+from platform_kit.contract.problem import Issue, IssueCode, pointer_to, shown
 
 DEFAULT_MAX_CATEGORIES = 50
 _LARGEST_MAX_CATEGORIES = 1000
@@ -22,7 +22,7 @@ class Options:
 
 
 def options_of(preprocessing: Mapping[str, Any], *, names: Sequence[str]) -> Options:
-    """Check what was asked. names: of the table's columns. Raises InvalidPreprocessing naming everything wrong."""
+    """Check what was asked. names: of the columns. Raises InvalidPreprocessing, naming everything wrong."""
     issues = [_unknown(key, value) for key, value in preprocessing.items() if key not in _KNOWN]
     exclude = preprocessing.get("exclude", [])
     scale = preprocessing.get("scale")
@@ -33,10 +33,14 @@ def options_of(preprocessing: Mapping[str, Any], *, names: Sequence[str]) -> Opt
     if isinstance(limit, bool) or not isinstance(limit, int):
         issues.append(_issue("max_categories", limit, IssueCode.WRONG_TYPE, "integer"))
     elif not 1 <= limit <= _LARGEST_MAX_CATEGORIES:
-        issues.append(_issue("max_categories", limit, IssueCode.OUT_OF_RANGE, f"from 1 to {_LARGEST_MAX_CATEGORIES}"))
+        issues.append(
+            _issue("max_categories", limit, IssueCode.OUT_OF_RANGE, f"from 1 to {_LARGEST_MAX_CATEGORIES}")
+        )
     if issues:
         wrong = ", ".join(dict.fromkeys(each.field or each.pointer for each in issues))
-        raise InvalidPreprocessing(f"Please mend {wrong} in `preprocessing`; it takes {', '.join(_KNOWN)}.", errors=issues)
+        raise InvalidPreprocessing(
+            f"Please mend {wrong} in `preprocessing`; it takes {', '.join(_KNOWN)}.", errors=issues
+        )
     return Options(exclude=tuple(exclude), scale=scale, max_categories=limit)
 
 

@@ -1,7 +1,7 @@
 """The parts of an encoder: each turns one input column into one or more columns of the matrix.
 
-A part says how to do it twice, for a whole column (`fill`) and for one value (`write`). Both do the same float64
-operations in the same order, so that training and serving agree to the bit.
+A part says how to do it twice, for a whole column (`fill`) and for one value (`write`). Both do the same
+float64 operations in the same order, so that training and serving agree to the bit.
 """
 
 import math
@@ -22,9 +22,9 @@ Cells: TypeAlias = npt.NDArray[Any]
 
 NAN = math.nan
 LARGEST = float(np.finfo(np.float32).max)
-"""Trees read float32; a larger number would become infinite there, and a request may send any finite number."""
+"""Trees read float32: a larger number would be infinite there, and a request may send any finite number."""
 FARTHEST = 1e9
-"""Scaled columns end this many standard deviations from the mean: squares and products of them stay finite."""
+"""Scaled columns end this many standard deviations from the mean: squares and products stay finite."""
 
 
 class _Part(BaseModel):
@@ -34,9 +34,9 @@ class _Part(BaseModel):
 
 
 class Step(BaseModel):
-    """What happens to a number: a missing one is filled, then it is centred and scaled, if the learner wants that.
+    """What happens to a number: a missing one is filled, then it is centred and scaled.
 
-    fill: null leaves NaN, for learners that know missing values. mean, deviation: null leaves the number as it is.
+    fill: None leaves NaN, for learners that know missing values. mean, deviation: None leaves the scale.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -69,7 +69,7 @@ class Step(BaseModel):
 
     def of_value(self, value: float) -> float:
         """The same for one float; NaN stands for missing."""
-        if value != value:  # noqa: PLR0124  # NaN alone differs from itself
+        if value != value:  # NaN alone differs from itself
             if self.fill is None:
                 return value
             value = self.fill
@@ -111,8 +111,8 @@ class NumberPart(_Part):
 class CategoryPart(_Part):
     """One column for each frequent text.
 
-    has_other: a column for all other texts, there if training had more texts than columns; otherwise a text that
-    training never saw leaves all columns 0. has_missing: a column for "no value", there if training had such rows.
+    has_other: a column for all other texts, there if training had more texts than columns; otherwise a text
+    that training never saw leaves all columns 0. has_missing: a column for "no value", if training had it.
     """
 
     kind: Literal["category"] = "category"
@@ -131,7 +131,7 @@ class CategoryPart(_Part):
         ranked = sorted(counts, key=lambda text: (-counts[text], text))
         return cls(
             name=name, categories=ranked[:limit], has_other=len(ranked) > limit, has_missing=missing > 0
-        )  # fmt: skip
+        )
 
     @property
     def features(self) -> list[str]:
@@ -191,7 +191,7 @@ _HOUR_SECONDS = 3_600.0
 
 
 def moment_numbers(seconds: float) -> tuple[float, float, float, float]:
-    if seconds != seconds:  # noqa: PLR0124  # NaN alone differs from itself
+    if seconds != seconds:  # NaN alone differs from itself
         return NAN, NAN, NAN, NAN
     day = math.floor(seconds / _DAY_SECONDS)
     hour = math.floor((seconds - day * _DAY_SECONDS) / _HOUR_SECONDS)

@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from ml_service.tables.moments import iso_text
+from ml_service.tables.table import Array, Table, json_value
 from platform_kit.contract.artifact import Label
 from platform_kit.contract.jobs import ProfileResult
 from platform_kit.contract.schema import (
@@ -13,8 +15,6 @@ from platform_kit.contract.schema import (
     ColumnType,
     DatasetStatistics,
 )
-from ml_service.tables.moments import iso_text
-from ml_service.tables.table import Array, Table, json_value
 
 PREVIEW_ROWS = 20
 QUANTILES = np.linspace(0.0, 1.0, 21)
@@ -57,7 +57,10 @@ def _of_numbers(kind: ColumnType, cells: Array) -> ColumnStatistics:
     if not present.size:
         return ColumnStatistics(type=kind, count=0, missing=len(cells), distinct=0)
     with np.errstate(over="ignore", invalid="ignore"):
-        mean, deviation = float(np.mean(present)), float(np.std(present, ddof=1)) if present.size > 1 else None
+        mean, deviation = (
+            float(np.mean(present)),
+            float(np.std(present, ddof=1)) if present.size > 1 else None,
+        )
         quantiles = np.quantile(present, QUANTILES)
     return ColumnStatistics(
         type=kind,
@@ -93,7 +96,9 @@ def _of_categories(kind: ColumnType, cells: Array) -> ColumnStatistics:
     """Equally frequent values in their own order, so that equal files have equal profiles."""
     counts = pd.Series(cells).value_counts(dropna=True)
     ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-    shown = [pair for pair in ranked if kind is ColumnType.BOOLEAN or len(str(pair[0])) <= MAX_SHOWN_CHARACTERS]
+    shown = [
+        pair for pair in ranked if kind is ColumnType.BOOLEAN or len(str(pair[0])) <= MAX_SHOWN_CHARACTERS
+    ]
     categories = []
     for value, count in shown[:MAX_CATEGORIES]:
         label = json_value(kind, value)

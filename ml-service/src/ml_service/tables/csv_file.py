@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from platform_kit.contract.problem import Issue, IssueCode
 from ml_service.tables.encoding import encoding_of
 from ml_service.tables.names import check_names
 from ml_service.tables.problems import MAX_ISSUES, CellTooLong, EmptyFile, NoRows, NotCsv, RaggedRows
 from ml_service.tables.text import cleaned
+from platform_kit.contract.problem import Issue, IssueCode
 
 DELIMITERS = ",;\t|"
 _SAMPLE_CHARACTERS = 1 << 16
@@ -39,7 +39,7 @@ def _refuse_json(sample: str) -> None:
 
 
 def _delimiter(sample: str) -> str:
-    """The delimiter that splits the most records into as many fields as the header has; the comma if none does."""
+    """The delimiter that gives the most records as many fields as the header; the comma if none does."""
     best, best_fit = ",", (0.0, 0)
     for delimiter in DELIMITERS:
         widths = _widths(sample, delimiter)
@@ -84,11 +84,15 @@ def _malformed(error: csv.Error, line: int) -> NotCsv | CellTooLong:
         limit = csv.field_size_limit()
         issue = Issue(pointer="", line=line, code=IssueCode.TOO_LONG, expected=f"at most {limit} characters")
         return CellTooLong(
-            f"The row that starts on line {line} has a cell of more than {limit} characters; a quote may not be closed.",
+            f"The row that starts on line {line} has a cell of more than {limit} characters. "
+            "Is a quote not closed?",
             errors=[issue],
         )
     issue = Issue(
-        pointer="", line=line, code=IssueCode.MALFORMED, expected="quotes around a whole cell, and doubled inside it"
+        pointer="",
+        line=line,
+        code=IssueCode.MALFORMED,
+        expected="quotes around a whole cell, and doubled inside it",
     )
     return NotCsv(f"The quotes in the row that starts on line {line} do not match: {error}.", errors=[issue])
 
@@ -137,12 +141,15 @@ def _ragged(first: tuple[int, int, int], rest: Iterator[tuple[int, Record]], exp
             code=IssueCode.RAGGED_ROW,
             got=f"{got} fields",
             expected=f"{expected} fields",
-            hint="put quotes around a cell that holds the delimiter" if got > expected else "add the missing cells",
+            hint="put quotes around a cell that holds the delimiter"
+            if got > expected
+            else "add the missing cells",
         )
         for row, line, got in found[:MAX_ISSUES]
     ]
     more = f" ({len(found) - 1} more rows differ too)" if len(found) > 1 else ""
     return RaggedRows(
-        f"The header has {expected} fields, but line {first[1]} has {first[2]}{more}. Give every row {expected} fields.",
+        f"The header has {expected} fields, but line {first[1]} has {first[2]}{more}. "
+        f"Give every row {expected} fields.",
         errors=issues,
     )

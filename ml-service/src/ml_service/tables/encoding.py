@@ -54,7 +54,9 @@ def _refuse_binary(head: bytes, refusal: type[TableProblem]) -> None:
             raise refusal(f"The file is {name}. Export the table as CSV, JSON or Parquet and send that.")
     controls = len(head) - len(head.translate(None, _CONTROL_CHARACTERS))
     if b"\x00" in head or controls > _MAX_CONTROL_SHARE * len(head):
-        raise refusal("The file holds binary data, not text. Export the table as CSV, JSON or Parquet and send that.")
+        raise refusal(
+            "The file holds binary data, not text. Export the table as CSV, JSON or Parquet and send that."
+        )
 
 
 def _check_decodes(path: Path, name: str) -> None:

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from platform_kit.contract.problem import Issue, IssueCode, pointer_to, shown
-from platform_kit.contract.schema import ColumnType
+from ml_service.tables.characters import check_characters
 from ml_service.tables.encoding import encoding_of
 from ml_service.tables.names import check_names
 from ml_service.tables.problems import (
@@ -25,18 +24,26 @@ from ml_service.tables.problems import (
 )
 from ml_service.tables.table import LARGEST_EXACT_INTEGER, Array
 from ml_service.tables.text import infer
+from platform_kit.contract.problem import Issue, IssueCode, pointer_to, shown
+from platform_kit.contract.schema import ColumnType
 
 Row = dict[str, Any]
 Kinds = set[type]
 
 _NUMBERS: Kinds = {int, float}
 _NAMES = {
-    bool: "boolean", int: "number", float: "number", str: "string", dict: "object", list: "array", type(None): "null",
-}  # fmt: skip
+    bool: "boolean",
+    int: "number",
+    float: "number",
+    str: "string",
+    dict: "object",
+    list: "array",
+    type(None): "null",
+}
 
 
 class JsonRows:
-    """The rows of one file, and where each of them starts, so that a fault in one can be given a line."""
+    """The rows of one file, and where each starts, so that a fault in one can be given a line."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -51,9 +58,14 @@ class JsonRows:
     def issue(self, row: int, name: str, code: IssueCode, *, expected: str) -> Issue:
         value = self.rows[row][name]
         return Issue(
-            pointer=pointer_to(row, name), row=row, line=self._line(row), field=name, code=code, got=shown(value),
+            pointer=pointer_to(row, name),
+            row=row,
+            line=self._line(row),
+            field=name,
+            code=code,
+            got=shown(value),
             expected=expected,
-        )  # fmt: skip
+        )
 
     def _line(self, row: int) -> int:
         return _line_of(self._text, self._offsets[row])
@@ -61,9 +73,13 @@ class JsonRows:
     def _not_an_object(self, value: Any) -> RowsAreNotObjects:
         row = len(self.rows)
         issue = Issue(
-            pointer=pointer_to(row), row=row, line=self._line(row), code=IssueCode.WRONG_TYPE, got=shown(value),
+            pointer=pointer_to(row),
+            row=row,
+            line=self._line(row),
+            code=IssueCode.WRONG_TYPE,
+            got=shown(value),
             expected="an object",
-        )  # fmt: skip
+        )
         return RowsAreNotObjects(
             f"Row {row} is a JSON {_NAMES[type(value)]}. Every row must be an object such as "
             '{"column": 1, "other": "text"}.',
@@ -72,7 +88,7 @@ class JsonRows:
 
 
 def read_json(path: Path) -> tuple[list[str], list[tuple[ColumnType, Array]]]:
-    """Return column names, in the order in which they first appear, and typed columns. Raises TableProblem."""
+    """Return column names, in the order of their first appearance, and typed columns. Raises TableProblem."""
     text = path.read_text(encoding=encoding_of(path, refusal=NotJson))
     found = JsonRows(text)
     if not found.rows:
@@ -85,14 +101,18 @@ def read_json(path: Path) -> tuple[list[str], list[tuple[ColumnType, Array]]]:
 class _RowRefused(ValueError):
     """Raised inside the parser, which knows no position: the row's start is added outside."""
 
-    def __init__(self, problem: type[DuplicateColumns | NonFiniteNumbers], name: str, code: IssueCode) -> None:
+    def __init__(
+        self, problem: type[DuplicateColumns | NonFiniteNumbers], name: str, code: IssueCode
+    ) -> None:
         super().__init__(name)
         self.problem, self.name, self.code = problem, name, code
 
     def at(self, row: int, line: int) -> DuplicateColumns | NonFiniteNumbers:
         issue = Issue(pointer=pointer_to(row), row=row, line=line, field=self.name, code=self.code)
         if self.problem is DuplicateColumns:
-            return DuplicateColumns(f"Row {row} (line {line}) names {shown(self.name)} twice.", errors=[issue])
+            return DuplicateColumns(
+                f"Row {row} (line {line}) names {shown(self.name)} twice.", errors=[issue]
+            )
         return NonFiniteNumbers(
             f"Row {row} (line {line}) holds {self.name}, which is not JSON. Write null for a missing value.",
             errors=[issue],
@@ -172,7 +192,8 @@ def _not_json(text: str, position: int, reason: str) -> NotJson:
     column = position - text.rfind("\n", 0, position)
     issue = Issue(pointer="", line=line, code=IssueCode.MALFORMED, got=shown(text[position : position + 20]))
     return NotJson(
-        f"The JSON breaks off at line {line}, column {column}: {reason}. Send an array of objects, or one object a line.",
+        f"The JSON breaks off at line {line}, column {column}: {reason}. "
+        "Send an array of objects, or one object a line.",
         errors=[issue],
     )
 
@@ -188,6 +209,7 @@ def _column(found: JsonRows, name: str) -> tuple[ColumnType, Array]:
         return ColumnType.BOOLEAN, _floats(cells)
     if kinds and kinds <= _NUMBERS:
         return _numbers(found, name, cells)
+    check_characters(name, cells)
     return infer(pa.chunked_array([cells], pa.string()), (ColumnType.DATETIME,))
 
 
@@ -199,8 +221,12 @@ def _numbers(found: JsonRows, name: str, cells: list[Any]) -> tuple[ColumnType, 
     values = _floats(cells)
     if np.isinf(values).any():
         rows = np.flatnonzero(np.isinf(values))[:MAX_ISSUES]
-        issues = [found.issue(int(row), name, IssueCode.NOT_FINITE, expected="a finite number") for row in rows]
-        raise NonFiniteNumbers(f"Column {shown(name)} holds a number that is too large for a float64.", errors=issues)
+        issues = [
+            found.issue(int(row), name, IssueCode.NOT_FINITE, expected="a finite number") for row in rows
+        ]
+        raise NonFiniteNumbers(
+            f"Column {shown(name)} holds a number that is too large for a float64.", errors=issues
+        )
     is_whole = len(integers) == np.count_nonzero(~np.isnan(values))
     return (ColumnType.INTEGER if is_whole else ColumnType.DECIMAL), values
 

@@ -12,7 +12,7 @@ _DAY_SECONDS = 86_400
 
 
 def epoch_seconds(text: str) -> float:
-    """A time without an offset is taken as UTC. Raises ValueError for anything else than ISO 8601's extended form."""
+    """A time without an offset is UTC. Raises ValueError for anything but ISO 8601's extended form."""
     if _SHAPE.fullmatch(text) is None:
         raise ValueError(f"not an ISO 8601 date or time: {text!r}")
     moment = datetime.fromisoformat(text)

@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from platform_kit.contract.problem import Issue, IssueCode, shown
 from ml_service.tables.problems import MAX_ISSUES, DuplicateColumns, NoColumns, UnnamedColumns
+from platform_kit.contract.problem import Issue, IssueCode, shown
 
 
 def check_names(names: Sequence[str], *, line: int | None = None) -> None:
@@ -26,12 +26,16 @@ def _unnamed(numbers: list[int], line: int | None) -> UnnamedColumns:
             line=line,
             code=IssueCode.MALFORMED,
             expected=f"a name for column {number}",
-            hint="a column of row numbers can be left out" if number == 1 else "is there a delimiter too many?",
+            hint="a column of row numbers can be left out"
+            if number == 1
+            else "is there a delimiter too many?",
         )
         for number in numbers[:MAX_ISSUES]
     ]
     which = ", ".join(map(str, numbers[:MAX_ISSUES]))
-    return UnnamedColumns(f"The header names no column at position {which}. Give every column a name.", errors=issues)
+    return UnnamedColumns(
+        f"The header names no column at position {which}. Give every column a name.", errors=issues
+    )
 
 
 def _repeated(names: list[str], line: int | None) -> DuplicateColumns:
@@ -40,4 +44,6 @@ def _repeated(names: list[str], line: int | None) -> DuplicateColumns:
         for name in names[:MAX_ISSUES]
     ]
     listed = ", ".join(shown(name) for name in names[:MAX_ISSUES])
-    return DuplicateColumns(f"More than one column is named {listed}. Give every column its own name.", errors=issues)
+    return DuplicateColumns(
+        f"More than one column is named {listed}. Give every column its own name.", errors=issues
+    )

@@ -8,12 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from platform_kit.contract.problem import Issue, IssueCode, pointer_to, shown
-from platform_kit.contract.schema import ColumnType
 from ml_service.tables.names import check_names
 from ml_service.tables.problems import EmptyFile, NonFiniteNumbers, NoRows, NotParquet, UnsupportedColumnType
 from ml_service.tables.table import LARGEST_EXACT_INTEGER, Array
 from ml_service.tables.text import convert, infer
+from platform_kit.contract.problem import Issue, IssueCode, pointer_to, shown
+from platform_kit.contract.schema import ColumnType
 
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 _MICROSECONDS = 1_000_000
@@ -78,11 +78,16 @@ def _decimals(name: str, cells: pa.ChunkedArray) -> Array:
     if endless.size:
         row = int(endless[0])
         issue = Issue(
-            pointer=pointer_to(row, name), row=row, field=name, code=IssueCode.NOT_FINITE, got=str(values[row]),
+            pointer=pointer_to(row, name),
+            row=row,
+            field=name,
+            code=IssueCode.NOT_FINITE,
+            got=str(values[row]),
             expected="a finite number",
-        )  # fmt: skip
+        )
         raise NonFiniteNumbers(
-            f"Column {shown(name)} is infinite in {endless.size} rows, first in row {row}. Use null for a missing value.",
+            f"Column {shown(name)} is infinite in {endless.size} rows, first in row {row}. "
+            "Use null for a missing value.",
             errors=[issue],
         )
     return values
@@ -100,6 +105,6 @@ def _moments(cells: pa.ChunkedArray) -> Array:
 def _unsupported(name: str, kind: pa.DataType) -> UnsupportedColumnType:
     issue = Issue(pointer="", field=name, code=IssueCode.WRONG_TYPE, got=str(kind), expected="a flat type")
     return UnsupportedColumnType(
-        f"Column {shown(name)} has the Parquet type {kind}. Use numbers, strings, booleans, dates or timestamps.",
+        f"Column {shown(name)} has the Parquet type {kind}. Use numbers, text, booleans or times.",
         errors=[issue],
     )

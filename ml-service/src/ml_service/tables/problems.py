@@ -22,7 +22,11 @@ class JobProblem(Exception):
     def __init__(self, detail: str, *, errors: Sequence[Issue] | None = None) -> None:
         super().__init__(detail)
         self.problem = ProblemDetail(
-            title=self.title, status=422, detail=detail, code=self.code, errors=list(errors) if errors else None
+            title=self.title,
+            status=422,
+            detail=detail,
+            code=self.code,
+            errors=list(errors) if errors else None,
         )
 
     def __init_subclass__(cls) -> None:
@@ -93,6 +97,10 @@ class UnsupportedColumnType(TableProblem):
 
 class UndecodableText(TableProblem):
     title = "Text cannot be decoded"
+
+
+class UnstorableText(TableProblem):
+    title = "Text holds characters that cannot be stored"
 
 
 class CellTooLong(TableProblem):

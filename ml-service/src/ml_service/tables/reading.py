@@ -2,18 +2,22 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import assert_never
+from typing import TypeAlias, assert_never
 
 import pyarrow as pa
 
-from platform_kit.contract.problem import Issue, IssueCode, shown
-from platform_kit.contract.schema import Column, ColumnType, FileType
+from ml_service.tables.characters import check_characters
 from ml_service.tables.csv_file import read_csv
 from ml_service.tables.json_file import read_json
 from ml_service.tables.parquet_file import read_parquet
 from ml_service.tables.problems import ColumnsChanged
 from ml_service.tables.table import Array, Table, table_of
 from ml_service.tables.text import DoesNotFit, convert, infer
+from platform_kit.contract.problem import Issue, IssueCode, shown
+from platform_kit.contract.schema import Column, ColumnType, FileType
+
+Cells: TypeAlias = pa.ChunkedArray | tuple[ColumnType, Array]
+"""A column as its format gives it: text whose type is still open, or typed by the file itself."""
 
 
 def read(path: Path, file_type: FileType, *, columns: Sequence[Column] | None = None) -> Table:
@@ -27,11 +31,9 @@ def read(path: Path, file_type: FileType, *, columns: Sequence[Column] | None = 
     else:
         _check_same(names, columns)
         typed = [_as_known(column, each) for column, each in zip(columns, cells, strict=True)]
+    for name, (kind, array) in zip(names, typed, strict=True):
+        check_characters(name, array if kind is ColumnType.STRING else ())
     return table_of(names, [kind for kind, _ in typed], [array for _, array in typed])
-
-
-Cells = pa.ChunkedArray | tuple[ColumnType, Array]
-"""A column as its format gives it: text whose type is still open, or typed by the file itself."""
 
 
 def _cells(path: Path, file_type: FileType) -> tuple[list[str], Sequence[Cells]]:
@@ -53,7 +55,9 @@ def _inferred(cells: Cells) -> tuple[ColumnType, Array]:
 def _check_same(names: list[str], columns: Sequence[Column]) -> None:
     known = [each.name for each in columns]
     if names != known:
-        raise ColumnsChanged(f"The file has the columns {', '.join(names)}, but the profile {', '.join(known)}.")
+        raise ColumnsChanged(
+            f"The file has the columns {', '.join(names)}, but the profile {', '.join(known)}."
+        )
 
 
 def _as_known(column: Column, cells: Cells) -> tuple[ColumnType, Array]:
@@ -69,10 +73,10 @@ def _as_known(column: Column, cells: Cells) -> tuple[ColumnType, Array]:
 
 
 def _type_changed(column: Column, got: str) -> ColumnsChanged:
-    issue = Issue(pointer="", field=column.name, code=IssueCode.WRONG_TYPE, got=got, expected=str(column.type))
+    issue = Issue(
+        pointer="", field=column.name, code=IssueCode.WRONG_TYPE, got=got, expected=str(column.type)
+    )
     return ColumnsChanged(
-        f"Column {shown(column.name)} reads as {got}, but the profile says {column.type}. Upload the file again.",
+        f"Column {shown(column.name)} reads as {got}, but the profile says {column.type}. Upload it again.",
         errors=[issue],
     )
-
-

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ml_service.tables.moments import iso_text
 from platform_kit.contract.artifact import Label
 from platform_kit.contract.schema import Column, ColumnType
-from ml_service.tables.moments import iso_text
 
 Array = npt.NDArray[Any]
 
@@ -55,7 +55,9 @@ class Table:
 
     def json_row(self, position: int) -> dict[str, Label | None]:
         """One row as the JSON object that the dataset held: integers are int, missing values None."""
-        return {each.name: json_value(each.type, self.frame[each.name].iat[position]) for each in self.columns}
+        return {
+            each.name: json_value(each.type, self.frame[each.name].iat[position]) for each in self.columns
+        }
 
 
 def table_of(names: Sequence[str], types: Sequence[ColumnType], arrays: Sequence[Array]) -> Table:
@@ -74,7 +76,7 @@ def is_missing(array: Array) -> npt.NDArray[np.bool_]:
 
 def json_value(kind: ColumnType, value: Any) -> Label | None:
     """Give a cell of the frame back as the dataset's JSON holds it; times as ISO 8601 text."""
-    if value is None or value != value:  # noqa: PLR0124  # NaN alone differs from itself
+    if value is None or value != value:  # NaN alone differs from itself
         return None
     match kind:
         case ColumnType.INTEGER:

@@ -6,13 +6,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from platform_kit.contract.schema import ColumnType
 from ml_service.tables.moments import epoch_seconds
 from ml_service.tables.table import LARGEST_EXACT_INTEGER, Array
+from platform_kit.contract.schema import ColumnType
 
 MISSING_TOKENS = [
-    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
-    "NULL", "NaN", "None", "n/a", "nan", "null",
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A",
+    "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
 ]  # fmt: skip
 """What CSV files write for "no value": the tokens that pandas.read_csv knows."""
 
@@ -33,7 +33,9 @@ def cleaned(cells: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.if_else(absent, pa.scalar(None, pa.string()), trimmed)
 
 
-def infer(cells: pa.ChunkedArray, candidates: tuple[ColumnType, ...] = tuple(ColumnType)) -> tuple[ColumnType, Array]:
+def infer(
+    cells: pa.ChunkedArray, candidates: tuple[ColumnType, ...] = tuple(ColumnType)
+) -> tuple[ColumnType, Array]:
     """Find the narrowest type that every value has; a column without any value is a string column."""
     if cells.null_count < len(cells):
         for kind in (ColumnType.INTEGER, ColumnType.DECIMAL, ColumnType.BOOLEAN, ColumnType.DATETIME):

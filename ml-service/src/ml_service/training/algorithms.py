@@ -1,6 +1,6 @@
 """From the names of platform_kit.contract.algorithms to estimators of the libraries, in one table.
 
-Each library is imported when one of its estimators is made. Defaults that are not the library's own are here, with why.
+Each library is imported when one of its estimators is made.
 """
 
 from collections.abc import Callable, Mapping
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from platform_kit.contract.artifact import Task
 from ml_service.features.encoder import Needs
+from platform_kit.contract.artifact import Task
 
 Estimator = Any
 """An unfitted or fitted estimator with scikit-learn's interface; the libraries ship no types."""
@@ -93,8 +93,10 @@ def _extra_trees(setup: Setup) -> Estimator:
 
 
 def _forest(kind: Callable[..., Estimator], setup: Setup) -> Estimator:
-    """Null `max_features` is the library's default, which differs by task; regressors know no class weights."""
-    given = {name: value for name, value in setup.parameters.items() if value is not None or name == "max_depth"}
+    """No `max_features` is the library's default, which differs by task; regressors know no class weights."""
+    given = {
+        name: value for name, value in setup.parameters.items() if value is not None or name == "max_depth"
+    }
     return kind(**given, random_state=setup.seed, n_jobs=setup.threads)
 
 
@@ -114,8 +116,8 @@ def _knn(setup: Setup) -> Estimator:
 
 
 def _svm(setup: Setup) -> Estimator:
-    """Probabilities come from Platt scaling over folds: `SVC(probability=True)` is deprecated since scikit-learn 1.9,
-    and this is what its warning names instead. The label is the likeliest class by these probabilities.
+    """Probabilities come from Platt scaling over folds: scikit-learn 1.9 deprecates `SVC(probability=True)`,
+    and its warning names this instead. The label is the likeliest class by these probabilities.
     """
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.svm import SVC, SVR
@@ -149,17 +151,24 @@ def _xgboost(setup: Setup) -> Estimator:
     from xgboost import XGBClassifier, XGBRegressor
 
     kind = XGBClassifier if setup.classifies else XGBRegressor
-    return kind(**setup.parameters, random_state=setup.seed, n_jobs=setup.threads, tree_method="hist", verbosity=0)
+    return kind(
+        **setup.parameters, random_state=setup.seed, n_jobs=setup.threads, tree_method="hist", verbosity=0
+    )
 
 
 def _lightgbm(setup: Setup) -> Estimator:
-    """n_jobs 0 takes OpenMP's own limit, which the fit sets; a number would be written into the model's text."""
+    """n_jobs 0 is OpenMP's own limit, which the fit sets; a number would be written into the model's text."""
     from lightgbm import LGBMClassifier, LGBMRegressor
 
     kind = LGBMClassifier if setup.classifies else LGBMRegressor
     return kind(
-        **setup.parameters, random_state=setup.seed, n_jobs=0, deterministic=True, force_row_wise=True, verbosity=-1
-    )  # fmt: skip
+        **setup.parameters,
+        random_state=setup.seed,
+        n_jobs=0,
+        deterministic=True,
+        force_row_wise=True,
+        verbosity=-1,
+    )
 
 
 _TREES = Needs(knows_missing=True, wants_scaling=False)

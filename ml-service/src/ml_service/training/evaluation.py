@@ -1,7 +1,7 @@
 """How good is a model on rows it has not seen?
 
-Sources of the formulas: scikit-learn user guide, "Metrics and scoring"; the sums here are short enough to be checked
-by hand, and give no warnings on hold-outs that miss a class.
+Sources of the formulas: scikit-learn user guide, "Metrics and scoring"; the sums here are short enough to be
+checked by hand, and give no warnings on hold-outs that miss a class.
 """
 
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from platform_kit.contract.artifact import Label
 from ml_service.artifacts.labels import label_key
+from platform_kit.contract.artifact import Label
 
 Classes = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -22,8 +22,8 @@ _SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
 def classification_metrics(true: Classes, predicted: Classes, probabilities: Floats) -> dict[str, float]:
     """Score class numbers (n,) and probabilities (n, n_classes).
 
-    balanced_accuracy: mean recall of the classes present; f1_macro: mean over the classes present or predicted;
-    log_loss: natural logarithm; roc_auc: one against the rest, averaged, left out when a class is not present.
+    balanced_accuracy: mean recall of the classes present; f1_macro: mean over classes present or predicted;
+    log_loss: natural logarithm; roc_auc: one against the rest, averaged, left out when a class is absent.
     """
     matrix = confusion(true, predicted, probabilities.shape[1])
     hits, support, claimed = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
@@ -98,7 +98,9 @@ def _ratio(part: Any, whole: Any) -> float:
     return float(part / whole) if whole else 0.0
 
 
-def importances(estimator: Any, features: Sequence[str], *, top: int = 20) -> list[dict[str, str | float]] | None:
+def importances(
+    estimator: Any, features: Sequence[str], *, top: int = 20
+) -> list[dict[str, str | float]] | None:
     """The columns that weigh most, as shares of 1; None when the estimator does not say.
 
     Trees: the library's own importances. Linear models: sizes of the coefficients of the (scaled) columns.

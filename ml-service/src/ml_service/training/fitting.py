@@ -25,7 +25,13 @@ _WARM_CLASS_WEIGHT = "class_weight presets"
 
 
 def fit(
-    recipe: Recipe, estimator: Estimator, matrix: Matrix, values: npt.NDArray[Any], *, meter: Meter, threads: int
+    recipe: Recipe,
+    estimator: Estimator,
+    matrix: Matrix,
+    values: npt.NDArray[Any],
+    *,
+    meter: Meter,
+    threads: int,
 ) -> list[str]:
     """Fit `estimator` in place; return what the library warned of. Raises FitFailed."""
     fitters: dict[FitStyle, Callable[[Recipe, Estimator, Matrix, npt.NDArray[Any], Meter], None]] = {
@@ -65,21 +71,27 @@ def caught_warnings() -> Iterator[list[str]]:
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
         yield sentences
-    texts = (str(each.message).splitlines()[0] for each in found if _WARM_CLASS_WEIGHT not in str(each.message))
+    texts = (
+        str(each.message).splitlines()[0] for each in found if _WARM_CLASS_WEIGHT not in str(each.message)
+    )
     sentences.extend(dict.fromkeys(texts))
 
 
 def _single_threaded(estimator: Estimator) -> None:
-    """Forests add up their trees in the order in which threads finish; one thread always gives the same sum."""
+    """Forests add up their trees in the order in which threads finish; one thread gives one sum."""
     if "n_jobs" in estimator.get_params(deep=False) and estimator.n_jobs != 0:
         estimator.set_params(n_jobs=1)
 
 
-def _plain(_recipe: Recipe, estimator: Estimator, matrix: Matrix, values: npt.NDArray[Any], _meter: Meter) -> None:
+def _plain(
+    _recipe: Recipe, estimator: Estimator, matrix: Matrix, values: npt.NDArray[Any], _meter: Meter
+) -> None:
     estimator.fit(matrix, values)
 
 
-def _grown(recipe: Recipe, estimator: Estimator, matrix: Matrix, values: npt.NDArray[Any], meter: Meter) -> None:
+def _grown(
+    recipe: Recipe, estimator: Estimator, matrix: Matrix, values: npt.NDArray[Any], meter: Meter
+) -> None:
     parameter, unit = _rounds(recipe)
     total = int(estimator.get_params()[parameter])
     done, step = 0, max(1, total // _CHUNKS)
@@ -94,13 +106,15 @@ def _grown(recipe: Recipe, estimator: Estimator, matrix: Matrix, values: npt.NDA
     estimator.set_params(warm_start=False)
 
 
-def _xgboost(recipe: Recipe, estimator: Estimator, matrix: Matrix, values: npt.NDArray[Any], meter: Meter) -> None:
+def _xgboost(
+    recipe: Recipe, estimator: Estimator, matrix: Matrix, values: npt.NDArray[Any], meter: Meter
+) -> None:
     from xgboost.callback import TrainingCallback
 
     parameter, unit = _rounds(recipe)
     total = int(estimator.get_params()[parameter])
 
-    class Rounds(TrainingCallback):  # type: ignore[misc]  # the library ships no types
+    class Rounds(TrainingCallback):
         def after_iteration(self, _model: Any, epoch: int, _evals_log: Any) -> bool:
             meter.rounds(unit, epoch + 1, total)
             return False
@@ -109,7 +123,9 @@ def _xgboost(recipe: Recipe, estimator: Estimator, matrix: Matrix, values: npt.N
     estimator.set_params(callbacks=None)
 
 
-def _lightgbm(recipe: Recipe, estimator: Estimator, matrix: Matrix, values: npt.NDArray[Any], meter: Meter) -> None:
+def _lightgbm(
+    recipe: Recipe, estimator: Estimator, matrix: Matrix, values: npt.NDArray[Any], meter: Meter
+) -> None:
     unit = _rounds(recipe)[1]
 
     def after_round(env: Any) -> None:

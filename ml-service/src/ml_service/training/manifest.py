@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime
 
+from ml_service.training.trainer import TrainedModel
 from platform_kit.contract.artifact import ArtifactFile, DatasetDigest, Manifest
 from platform_kit.contract.jobs import TrainSpec
-from ml_service.training.trainer import TrainedModel
 
 
 def manifest_of(model: TrainedModel, spec: TrainSpec, *, files: list[ArtifactFile]) -> Manifest:

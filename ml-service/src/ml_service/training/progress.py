@@ -11,7 +11,7 @@ INTERVAL_SECONDS = 0.2
 
 
 class Meter:
-    """Turns rounds of a fit into percent and time left. `start` and `end` bound its share of the whole job."""
+    """Turns rounds of a fit into percent and time left; `start` and `end` bound a stage's share."""
 
     def __init__(self, report: Report, *, interval_seconds: float = INTERVAL_SECONDS) -> None:
         self._report = report

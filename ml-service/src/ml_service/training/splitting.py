@@ -1,16 +1,16 @@
 """Which rows are learnt from, and which are held out to judge the result."""
 
+from typing import Any, TypeAlias
+
 import numpy as np
 import numpy.typing as npt
 
-from platform_kit.contract.artifact import Split
+Positions: TypeAlias = npt.NDArray[np.intp]
+Values: TypeAlias = npt.NDArray[Any]
+"""Class numbers (int64) or target values (float64)."""
 
-Positions = npt.NDArray[np.intp]
 
-
-def split(
-    values: npt.NDArray[np.int64] | npt.NDArray[np.float64], *, by_class: bool, fraction: float, seed: int
-) -> tuple[Positions, Positions, str]:
+def split(values: Values, *, by_class: bool, fraction: float, seed: int) -> tuple[Positions, Positions, str]:
     """Return positions to train on and to test on, in random order, and the method.
 
     Stratified when every class can be on both sides; else random, but every class keeps a row to train on.
@@ -21,36 +21,28 @@ def split(
     if not by_class:
         order = random.permutation(count)
         return order[held_out:], order[:held_out], "random"
-    sizes = np.bincount(values.astype(np.int64))
+    sizes: Positions = np.bincount(values.astype(np.int64))
     if sizes.min() >= 2 and held_out >= len(sizes) and count - held_out >= len(sizes):
         quotas = _quotas(sizes, held_out)
         return *_drawn(values, quotas, random), "stratified"
     return *_random_with_every_class(values, sizes, held_out, random), "random"
 
 
-def describe(train: Positions, test: Positions, *, method: str, fraction: float, dropped: int) -> Split:
-    return Split(
-        method=method, test_fraction=fraction, train_rows=len(train), test_rows=len(test), dropped_rows=dropped
-    )
-
-
-def _quotas(sizes: npt.NDArray[np.intp], held_out: int) -> npt.NDArray[np.intp]:
-    """Rows of each class to hold out: in proportion, by largest remainder, at least 1 and never all of them."""
+def _quotas(sizes: Positions, held_out: int) -> Positions:
+    """Rows of each class to hold out: in proportion, by largest remainder, at least 1 and never all."""
     exact = sizes * (held_out / sizes.sum())
-    quotas = np.clip(np.floor(exact).astype(np.intp), 1, sizes - 1)
-    by_remainder = np.argsort(quotas - exact, kind="stable")
-    for change in (1, -1):
-        order = by_remainder if change == 1 else by_remainder[::-1]
-        while (held_out - quotas.sum()) * change > 0:
-            movable = [each for each in order if 1 <= quotas[each] + change <= sizes[each] - 1]
-            for each in movable[: abs(held_out - int(quotas.sum()))]:
-                quotas[each] += change
+    quotas: Positions = np.clip(np.floor(exact).astype(np.intp), 1, sizes - 1)
+    while short := held_out - int(quotas.sum()):
+        change = 1 if short > 0 else -1
+        can_change = (quotas + change >= 1) & (quotas + change <= sizes - 1)
+        furthest = np.argsort((quotas - exact) * change, kind="stable")
+        quotas[furthest[can_change[furthest]][: abs(short)]] += change
     return quotas
 
 
 def _drawn(
-    values: npt.NDArray[np.int64] | npt.NDArray[np.float64],
-    quotas: npt.NDArray[np.intp],
+    values: Values,
+    quotas: Positions,
     random: np.random.Generator,
 ) -> tuple[Positions, Positions]:
     order = random.permutation(len(values))
@@ -62,18 +54,19 @@ def _drawn(
 
 
 def _random_with_every_class(
-    values: npt.NDArray[np.int64] | npt.NDArray[np.float64],
-    sizes: npt.NDArray[np.intp],
+    values: Values,
+    sizes: Positions,
     held_out: int,
     random: np.random.Generator,
 ) -> tuple[Positions, Positions]:
     order = random.permutation(len(values))
-    left, test = sizes.copy(), []
+    left = sizes.copy()
+    test: list[int] = []
     for position in order:
         number = int(values[position])
         if len(test) < held_out and left[number] > 1:
             left[number] -= 1
-            test.append(position)
+            test.append(int(position))
     chosen = set(test)
     train = [position for position in order if position not in chosen]
     return np.array(train, dtype=np.intp), np.array(test, dtype=np.intp)

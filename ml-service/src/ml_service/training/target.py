@@ -6,9 +6,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from platform_kit.contract.artifact import Label, Task
-from platform_kit.contract.problem import Issue, IssueCode, shown
-from platform_kit.contract.schema import Column, ColumnType
 from ml_service.tables.table import Table, is_missing, json_value
 from ml_service.training.problems import (
     TargetHasOneClass,
@@ -19,6 +16,9 @@ from ml_service.training.problems import (
     TooFewRows,
     TooManyClasses,
 )
+from platform_kit.contract.artifact import Label, Task
+from platform_kit.contract.problem import Issue, IssueCode, shown
+from platform_kit.contract.schema import Column, ColumnType
 
 MIN_ROWS = 10
 MAX_CLASSES = 200
@@ -48,7 +48,9 @@ def target_of(table: Table, name: str, *, task: Task) -> Target:
     cells = table.values(name)
     rows = np.flatnonzero(~is_missing(cells))
     if rows.size == 0:
-        raise TargetIsEmpty(f"The target column {shown(name)} has no value in any row. Choose another target.")
+        raise TargetIsEmpty(
+            f"The target column {shown(name)} has no value in any row. Choose another target."
+        )
     if rows.size < MIN_ROWS:
         raise TooFewRows(f"Only {rows.size} rows have a target; training needs at least {MIN_ROWS}.")
     present = cells[rows]
@@ -59,22 +61,30 @@ def target_of(table: Table, name: str, *, task: Task) -> Target:
     labels, numbers = np.unique(present, return_inverse=True)
     _check_classes(column, labels)
     classes = [json_value(column.type, label) for label in labels.tolist()]
-    return Target(column, rows, numbers.astype(np.int64), [each for each in classes if each is not None], dropped)
+    return Target(
+        column, rows, numbers.astype(np.int64), [each for each in classes if each is not None], dropped
+    )
 
 
 def _missing(table: Table, name: str) -> TargetMissing:
     listed = ", ".join(table.names)
     issue = Issue(
-        pointer="/target", field="target", code=IssueCode.UNKNOWN_VALUE, got=shown(name), expected=f"one of: {listed}"
+        pointer="/target",
+        field="target",
+        code=IssueCode.UNKNOWN_VALUE,
+        got=shown(name),
+        expected=f"one of: {listed}",
     )
-    return TargetMissing(f"The dataset has no column {shown(name)}; its columns are {listed}.", errors=[issue])
+    return TargetMissing(
+        f"The dataset has no column {shown(name)}; its columns are {listed}.", errors=[issue]
+    )
 
 
 def _check_numeric(column: Column, present: npt.NDArray[Any]) -> None:
     if not column.type.is_numeric:
         raise TargetIsNotNumeric(
             f"Regression predicts a number, but the target {shown(column.name)} is a {column.type} column "
-            f"(such as {shown(json_value(column.type, present[0]))}). Choose a numeric target or classification."
+            f"(such as {shown(json_value(column.type, present[0]))}). Choose another, or classification."
         )
 
 
@@ -84,7 +94,9 @@ def _check_classes(column: Column, labels: npt.NDArray[Any]) -> None:
         raise TargetIsNotAClass(f"The target {name} holds times, not classes. Choose another target.")
     if len(labels) == 1:
         only = shown(json_value(column.type, labels[0]))
-        raise TargetHasOneClass(f"Every row has the target {name} = {only}. A classifier needs at least two classes.")
+        raise TargetHasOneClass(
+            f"Every row has the target {name} = {only}. A classifier needs at least two classes."
+        )
     if column.type is ColumnType.DECIMAL and len(labels) > MAX_DECIMAL_CLASSES and np.any(labels % 1):
         raise TargetIsNotAClass(
             f"The target {name} holds {len(labels)} different decimals, which are no classes. Use regression."

@@ -41,7 +41,7 @@ class FieldContract(Readable):
     on_missing: Policy = Policy.REJECT
     on_out_of_range: Policy = Policy.WARN
     on_unknown_category: Policy = Policy.WARN
-    example: float | str | bool | None = None
+    example: int | float | str | bool | None = None
 
 
 class InputContract(Readable):
