@@ -43,12 +43,8 @@ FLIGHT_TIME_COLUMNS = [
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "tables", type=Path, help="folder with flights.csv.zip, weather.csv, planes.csv, airlines.csv"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tables", type=Path, help="folder with flights.csv.zip, weather.csv, planes.csv, airlines.csv")
     flights = joined(parser.parse_args().tables)
     shown = flights.sample(4000, random_state=2013).sort_index()
     write(shown[[*NAMES.values(), "arrival"]], HERE / "flights.csv")

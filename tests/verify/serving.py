@@ -1,0 +1,187 @@
+"""Predictions."""
+
+import math
+import random
+import statistics
+import time
+
+from tests.verify.loop import Json, deploy, new_model, trained
+from tests.verify.registry import expect, expect_problem, expect_status, issues_of, promise
+from tests.verify.scene import Scene
+
+DEMO_ROW: Json = {"feature1": 0.5, "feature2": 1.2, "feature3": -0.3, "feature4": 2.0}
+TYPICAL_MILLISECONDS = 50.0
+
+
+@promise("S2 S39", "deploying is what makes a model answer, with the version that was registered")
+def deployment_has_effect(scene: Scene) -> str:
+    caller, row = scene.maker, scene.rows[0].features
+    model = trained(caller, new_model(caller, scene.flights["id"], name="deployed later"))
+    expect_problem(caller.predict(model["id"], row), 409)
+    deployment = deploy(caller, model)
+    answer = expect_status(caller.predict(model["id"], row), 200)
+    by_name = expect_status(caller.predict(deployment["endpoint"], row), 200)
+    version = expect_status(caller.api("GET", f"/models/{model['id']}/versions/1"), 200)
+    expect(answer["metadata"]["digest"] == version["digest"], "it answers with something else than version 1")
+    expect(answer["prediction"] == by_name["prediction"], "the id and the endpoint's name answer differently")
+    expect_status(caller.api("DELETE", f"/endpoints/{deployment['endpoint']}"), 204)
+    seconds = _seconds_until_gone(scene, model["id"], row)
+    return f"409 before, digest {version['digest'][:12]}… after, 409 again {seconds:.1f} s after it was retired"
+
+
+def _seconds_until_gone(scene: Scene, model_id: str, row: Json) -> float:
+    started = time.monotonic()
+    while (status := scene.maker.predict(model_id, row).status_code) != 409:
+        seconds = time.monotonic() - started
+        expect(seconds < 5, f"{seconds:.0f} s after it was retired it answers {status}")
+        time.sleep(0.1)
+    return time.monotonic() - started
+
+
+@promise("S51", "features are matched by name: their order does not matter, and their values do")
+def by_name(scene: Scene) -> str:
+    row = scene.rows[0].features
+    model = scene.model["endpoint"]
+    straight = _probabilities(scene, model, row)
+    for seed in range(5):
+        names = list(row)
+        random.Random(seed).shuffle(names)  # noqa: S311 - not for secrets
+        shuffled = _probabilities(scene, model, {name: row[name] for name in names})
+        expect(shuffled == straight, f"another order of the same features gives {shuffled}, not {straight}")
+    delayed = _probabilities(scene, model, {**row, "departure_delay_minutes": 180})
+    expect(delayed["late"] > straight["late"] + 0.3, f"three hours of delay move P(late) only to {delayed['late']:.3f}")
+    return f"five orders, one answer; P(late) {straight['late']:.3f}, with 3 h of delay {delayed['late']:.3f}"
+
+
+def _probabilities(scene: Scene, model: str, row: Json) -> dict[str, float]:
+    answer = expect_status(scene.maker.predict(model, row, return_probabilities=True), 200)
+    found: dict[str, float] = answer["probabilities"]
+    return found
+
+
+@promise("S52", "probabilities add up to one, and prediction and confidence follow from them")
+def probabilities(scene: Scene) -> str:
+    rows = [row.features for row in scene.rows[:50]]
+    answers = expect_status(scene.maker.predict_batch(scene.model["endpoint"], rows, return_probabilities=True), 200)
+    for each in answers["predictions"]:
+        shares = each["probabilities"]
+        expect(set(shares) == {"late", "on_time"}, f"the classes are {sorted(shares)}")
+        expect(math.isclose(sum(shares.values()), 1, abs_tol=1e-9), f"{shares} add up to {sum(shares.values())}")
+        expect(each["prediction"] == max(shares, key=lambda label: shares[label]), f"{each['prediction']} of {shares}")
+        expect(math.isclose(each["confidence_score"], max(shares.values())), f"confidence {each['confidence_score']}")
+    without = expect_status(scene.maker.predict(scene.model["endpoint"], rows[0]), 200)
+    expect(without["probabilities"] is None, "probabilities that nobody asked for")
+    spread = {round(each["probabilities"]["late"], 6) for each in answers["predictions"]}
+    expect(len(spread) > 10, f"only {len(spread)} different answers to 50 rows")
+    return f"50 rows, {len(spread)} different probabilities"
+
+
+@promise("S54", "a batch answers each row as a single request does; one bad row refuses all and is named")
+def batch(scene: Scene) -> str:
+    rows = [row.features for row in scene.rows[100:120]]
+    model = scene.model["endpoint"]
+    together = expect_status(scene.maker.predict_batch(model, rows), 200)["predictions"]
+    for row, one in zip(rows, together, strict=True):
+        alone = expect_status(scene.maker.predict(model, row), 200)
+        expect(math.isclose(alone["confidence_score"], one["confidence_score"]), "the batch answers a row differently")
+        expect(alone["prediction"] == one["prediction"], "the batch answers a row differently")
+    ids = {each["prediction_id"] for each in together}
+    expect(len(ids) == len(rows), f"{len(ids)} prediction ids for {len(rows)} rows")
+    bad = [*rows[:3], {**rows[3], "month": "May"}, rows[4], {**rows[5], "airline": None}]
+    problem = expect_problem(scene.maker.predict_batch(model, bad), 422)
+    found = sorted((each["row"], each["field"], each["code"]) for each in problem["errors"])
+    expect(found == [(3, "month", "wrong_type"), (5, "airline", "null_not_allowed")], f"named are {found}")
+    expect_problem(scene.maker.predict_batch(model, []), 422)
+    return f"{len(rows)} rows as {len(rows)} single requests; two bad rows of six named"
+
+
+@promise("S67", "a wrong request gets the right error, naming every field that is wrong")
+def wrong_rows(scene: Scene) -> str:
+    row, model = scene.rows[0].features, scene.model["endpoint"]
+    wrong = {**row, "month": "7", "departure_hour": 7.5, "weekday": 3, "distance": 1}
+    del wrong["distance_miles"]
+    found = issues_of(expect_problem(scene.maker.predict(model, wrong), 422))
+    wanted = {
+        ("month", "wrong_type"),
+        ("departure_hour", "wrong_type"),
+        ("weekday", "wrong_type"),
+        ("distance", "unknown_field"),
+        ("distance_miles", "missing_field"),
+    }
+    expect(found == wanted, f"named are {sorted(found, key=str)}")
+    url, headers = f"/predict/{model}", {"Content-Type": "application/json"}
+    twice = b'{"input_data": {"month": 1, "month": 2}}'
+    duplicate = expect_problem(scene.maker.ml("POST", url, content=twice, headers=headers), 422)
+    expect(("month", "duplicate_key") in issues_of(duplicate), f"a repeated key: {issues_of(duplicate)}")
+    expect_problem(scene.maker.ml("POST", url, content=b'{"input_data": {', headers=headers), 400)
+    expect_status(scene.maker.predict(model, {**row, "month": 7.0}), 200)
+    return f"{len(wanted)} errors in one answer; a repeated key 422, broken JSON 400; 7.0 is an integer"
+
+
+@promise("S67", "an unusual value is answered with a warning that names it")
+def warnings(scene: Scene) -> str:
+    row = {**scene.rows[0].features, "airline": "Zeppelin", "distance_miles": 99_999}
+    answer = expect_status(scene.maker.predict(scene.model["endpoint"], row), 200)
+    found = {(each["field"], each["code"]) for each in answer["metadata"]["warnings"]}
+    expect(found == {("airline", "unknown_category"), ("distance_miles", "out_of_range")}, f"warned of {found}")
+    usual = expect_status(scene.maker.predict(scene.model["endpoint"], scene.rows[0].features), 200)
+    expect(usual["metadata"]["warnings"] == [], f"a row of the file is warned of: {usual['metadata']['warnings']}")
+    return "an unknown airline and 99 999 miles: 200 with two warnings; a row of the file has none"
+
+
+@promise("S55", "a model that does not exist is not made up")
+def unknown_models(scene: Scene) -> str:
+    for model in ("no-such-model", "00000000-0000-4000-8000-000000000000", "..%2F..%2Fetc%2Fpasswd"):
+        expect_problem(scene.maker.predict(model, DEMO_ROW), 404)
+        expect_problem(scene.nobody.predict(model, DEMO_ROW), 401)
+    expect_problem(scene.maker.predict(f"{scene.model['endpoint']}/versions/99", scene.rows[0].features), 404)
+    return "404 for three names and a version, 401 without a credential"
+
+
+@promise("S58", "two demo models answer anybody from the start")
+def demo_models(scene: Scene) -> str:
+    listed = expect_status(scene.nobody.ml("GET", "/models"), 200)["models"]
+    kinds = {each["name"]: each["model_type"] for each in listed}
+    wanted = {"demo_model_1": "classification", "demo_model_2": "regression"}
+    expect(kinds == wanted, f"an anonymous caller sees {kinds}")
+    labels = set()
+    for seed in range(30):
+        generator = random.Random(seed)  # noqa: S311 - not for secrets
+        row = {name: generator.uniform(-3, 3) for name in DEMO_ROW}
+        labels.add(expect_status(scene.nobody.predict("demo_model_1", row), 200)["prediction"])
+    expect(len(labels) == 2, f"demo_model_1 only ever says {labels}")
+    number = expect_status(scene.nobody.predict("demo_model_2", DEMO_ROW), 200)
+    expect(isinstance(number["prediction"], float), f"demo_model_2 says {number['prediction']!r}")
+    expect(number["confidence_score"] is None, "a regression has a confidence")
+    return f"demo_model_1 says {sorted(labels)}, demo_model_2 a number; both listed to anybody"
+
+
+@promise("S46", "a prediction through the API is ml-service's own, and stays in its caller's history")
+def history(scene: Scene) -> str:
+    row, model = scene.rows[7].features, scene.model["endpoint"]
+    kept = expect_status(scene.maker.api("POST", "/predictions", json={"model_id": model, "input_data": row}), 200)
+    direct = expect_status(scene.maker.predict(model, row), 200)
+    expect(kept["confidence_score"] == direct["confidence_score"], "the two services answer differently")
+    expect(kept["model_id"] == scene.model["id"], f"it names model {kept['model_id']}")
+    listed = expect_status(scene.maker.api("GET", "/predictions"), 200)["items"]
+    found = next((each for each in listed if each["prediction_id"] == kept["prediction_id"]), None)
+    expect(found is not None and found["input_data"] == row, "the prediction is not in the history as it was asked")
+    theirs = expect_status(scene.stranger.api("GET", "/predictions"), 200)["items"]
+    expect(kept["prediction_id"] not in [each["prediction_id"] for each in theirs], "a stranger sees it")
+    wrong = scene.maker.api("POST", "/predictions", json={"model_id": model, "input_data": {**row, "month": "May"}})
+    expect(
+        ("month", "wrong_type") in issues_of(expect_problem(wrong, 422)), "a bad row is not refused as ml-service does"
+    )
+    return f"id {kept['prediction_id'][:8]}… in the history with its row, and in no one else's"
+
+
+@promise("S50", "a prediction is quick")
+def latency(scene: Scene) -> str:
+    row, seconds = scene.rows[0].features, []
+    for _ in range(100):
+        started = time.perf_counter()
+        expect_status(scene.maker.predict(scene.model["endpoint"], row, use_cache=False), 200)
+        seconds.append((time.perf_counter() - started) * 1000)
+    typical, slow = statistics.median(seconds), sorted(seconds)[94]
+    expect(typical < TYPICAL_MILLISECONDS, f"half of the requests take more than {typical:.1f} ms")
+    return f"median {typical:.1f} ms, 95 % within {slow:.1f} ms, over HTTP one after the other"
