@@ -10,8 +10,8 @@ stdout, last, one of: {"type": "result", "kind": "profile", ...the other fields 
                       {"type": "error", "problem": ProblemDetail}
 
 It ends with 0 after a result or an error: the job is judged. Anything else is a crash of this attempt.
-PARENT_PID names the process it must not outlive. TRAINING_THREADS limits what a fit may use; by default that is
-every processor that this process may run on.
+PARENT_PID names the process it must not outlive. TRAINING_THREADS limits what a fit may use; by default that
+is every processor that this process may run on.
 """
 
 import ctypes

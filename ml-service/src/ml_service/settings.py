@@ -18,6 +18,7 @@ class Settings(KitSettings):
     sync_interval_seconds: float = 0.5
     model_cache_entries: int = Field(default=16, ge=1)
     version_cache_entries: int = Field(default=64, ge=1)
+    max_request_bytes: int = 32 * 1024 * 1024
 
     auth_fresh_seconds: float = 1
     auth_positive_seconds: float = 2

@@ -48,6 +48,11 @@ class Step(BaseModel):
     @classmethod
     def learnt(cls, values: Floats, *, fills: bool, scales: bool) -> Self:
         """fills with the median of what is present; scales by the mean and deviation after filling."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return cls._learnt(values, fills=fills, scales=scales)
+
+    @classmethod
+    def _learnt(cls, values: Floats, *, fills: bool, scales: bool) -> Self:
         fill = _median(values) if fills else None
         if not scales:
             return cls(fill=fill)
