@@ -25,7 +25,9 @@ def _migrate(connection: Connection) -> None:
 
 
 async def _run() -> None:
-    engine = create_async_engine(Settings.from_environment().database_url.get_secret_value(), poolclass=NullPool)
+    engine = create_async_engine(
+        Settings.from_environment().database_url.get_secret_value(), poolclass=NullPool
+    )
     async with engine.connect() as connection:
         await connection.run_sync(_migrate)
     await engine.dispose()

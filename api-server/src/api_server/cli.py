@@ -47,7 +47,9 @@ def seed_accounts(options: argparse.Namespace) -> None:
 
 def create_admin(options: argparse.Namespace) -> None:
     """Make an administrator; the password is read from standard input."""
-    body = RegisterIn(email=options.email, username=options.username, password=sys.stdin.readline().rstrip("\n"))
+    body = RegisterIn(
+        email=options.email, username=options.username, password=sys.stdin.readline().rstrip("\n")
+    )
 
     async def make(session: AsyncSession) -> None:
         await auth.make_account(session, body, role=Role.ADMIN)

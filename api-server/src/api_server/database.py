@@ -55,7 +55,9 @@ class HasId:
 
 
 class HasCreatedAt:
-    created_at: Mapped[datetime] = mapped_column(default=lambda: utc_now(), server_default=func.now(), index=True)
+    created_at: Mapped[datetime] = mapped_column(
+        default=lambda: utc_now(), server_default=func.now(), index=True
+    )
 
 
 def utc_now() -> datetime:

@@ -73,14 +73,18 @@ async def once(
         return await make()
     lock = func.hashtextextended(f"{user_id}:{key}", 0)
     if not await session.scalar(select(func.pg_try_advisory_xact_lock(lock))):
-        raise StillRunning("The first request with this Idempotency-Key is still running.", retry_after_seconds=1)
+        raise StillRunning(
+            "The first request with this Idempotency-Key is still running.", retry_after_seconds=1
+        )
     stored = await session.get(IdempotentAnswer, (user_id, key))
     if stored is not None:
         if stored.fingerprint != same:
             raise KeyReused("This Idempotency-Key was sent with another request before; use a new key.")
         return shape.model_validate(stored.answer)
     result = await make()
-    session.add(IdempotentAnswer(user_id=user_id, key=key, fingerprint=same, answer=result.model_dump(mode="json")))
+    session.add(
+        IdempotentAnswer(user_id=user_id, key=key, fingerprint=same, answer=result.model_dump(mode="json"))
+    )
     await session.flush()
     return result
 

@@ -37,7 +37,9 @@ class MlClient:
         (await self._http.get("/health")).raise_for_status()
         return "answers"
 
-    async def predict(self, ref: str, row: dict[str, Any], *, headers: Mapping[str, str]) -> Prediction | Response:
+    async def predict(
+        self, ref: str, row: dict[str, Any], *, headers: Mapping[str, str]
+    ) -> Prediction | Response:
         """Ask for one prediction; a refusal is returned as ml-service worded it.
 
         Raises MlServiceAway when there is no answer.
@@ -55,7 +57,11 @@ class MlClient:
             raise MlServiceAway from error
         if answer.status_code != 200:
             kept = {
-                name: answer.headers[name] for name in ("retry-after", "www-authenticate") if name in answer.headers
+                name: answer.headers[name]
+                for name in ("retry-after", "www-authenticate")
+                if name in answer.headers
             }
-            return Response(answer.content, status_code=answer.status_code, media_type=MEDIA_TYPE, headers=kept)
+            return Response(
+                answer.content, status_code=answer.status_code, media_type=MEDIA_TYPE, headers=kept
+            )
         return Prediction.model_validate_json(answer.content)

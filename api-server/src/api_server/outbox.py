@@ -23,7 +23,9 @@ class Doorbell(HasCreatedAt, Base):
     not_before: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
 
 
-async def ring(session: AsyncSession, *, job_id: UUID, queue: Queue, not_before: datetime | None = None) -> None:
+async def ring(
+    session: AsyncSession, *, job_id: UUID, queue: Queue, not_before: datetime | None = None
+) -> None:
     """Have `run_job(job_id)` published once this transaction has committed, and not before `not_before`."""
     bell = Doorbell(job_id=job_id, queue=str(queue))
     if not_before is not None:

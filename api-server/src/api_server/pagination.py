@@ -81,11 +81,17 @@ async def fetch_page(
     found = list((await session.scalars(statement.order_by(*order).limit(params.limit + 1))).all())
     items = found[: params.limit]
     more = len(found) > params.limit
-    cursor = _encode(params.sort, getattr(items[-1], column.key), getattr(items[-1], id_column.key)) if more else None
+    cursor = (
+        _encode(params.sort, getattr(items[-1], column.key), getattr(items[-1], id_column.key))
+        if more
+        else None
+    )
     return Rows(items=items, next_cursor=cursor, total=total or 0)
 
 
-def _after(params: PageParams, column: InstrumentedAttribute[Any], id_column: InstrumentedAttribute[UUID]) -> Any:
+def _after(
+    params: PageParams, column: InstrumentedAttribute[Any], id_column: InstrumentedAttribute[UUID]
+) -> Any:
     value, row_id = _decode(params, is_time=column.type.python_type is datetime)
     if params.descending:
         return or_(column < value, and_(column == value, id_column < row_id))
@@ -109,5 +115,7 @@ def _decode(params: PageParams, *, is_time: bool) -> tuple[Any, UUID]:
 
 
 def _bad(name: str, got: str, expected: str) -> InvalidRequest:
-    issue = Issue(pointer=f"query:{name}", field=name, code=IssueCode.UNKNOWN_VALUE, got=got[:64], expected=expected)
+    issue = Issue(
+        pointer=f"query:{name}", field=name, code=IssueCode.UNKNOWN_VALUE, got=got[:64], expected=expected
+    )
     return InvalidRequest(f"Please mend {name}: it must be {expected}.", errors=[issue])

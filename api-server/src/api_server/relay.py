@@ -58,7 +58,9 @@ class Relay:
     def _ring(self, bells: list[tuple[UUID, str]]) -> None:
         with self._celery.producer_pool.acquire(block=True, timeout=5) as producer:
             for job_id, queue in bells:
-                self._celery.send_task(RUN_JOB, args=[str(job_id)], queue=queue, producer=producer, retry=False)
+                self._celery.send_task(
+                    RUN_JOB, args=[str(job_id)], queue=queue, producer=producer, retry=False
+                )
 
     async def _publish_forever(self) -> None:
         while True:

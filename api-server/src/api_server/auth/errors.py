@@ -8,7 +8,8 @@ class NotSignedIn(Problem):
 
     def __init__(self) -> None:
         super().__init__(
-            "Sign in with POST /api/v1/auth/token and send `Authorization: Bearer <access_token>`.", headers=CHALLENGE
+            "Sign in with POST /api/v1/auth/token and send `Authorization: Bearer <access_token>`.",
+            headers=CHALLENGE,
         )
 
 
@@ -52,4 +53,6 @@ class TooManyLogins(Problem):
     status, title = 503, "Too many logins at once"
 
     def __init__(self) -> None:
-        super().__init__("Too many passwords are being checked right now; please try again.", retry_after_seconds=2)
+        super().__init__(
+            "Too many passwords are being checked right now; please try again.", retry_after_seconds=2
+        )

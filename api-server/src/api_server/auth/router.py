@@ -34,9 +34,14 @@ async def register(body: RegisterIn, request: Request, response: Response, sessi
     return user_out(user)
 
 
-@router.post("/token", summary="Sign in with a user name or e-mail and a password", responses=problems(401, 422, 503))
+@router.post(
+    "/token", summary="Sign in with a user name or e-mail and a password", responses=problems(401, 422, 503)
+)
 async def token(
-    form: Annotated[OAuth2PasswordRequestForm, Depends()], request: Request, response: Response, sessions: SessionsDep
+    form: Annotated[OAuth2PasswordRequestForm, Depends()],
+    request: Request,
+    response: Response,
+    sessions: SessionsDep,
 ) -> TokenPair:
     response.headers["Cache-Control"] = "no-store"
     return await service.log_in(
@@ -55,7 +60,9 @@ async def token(
     response_model=TokenPair,
     responses=problems(401, 422),
 )
-async def refresh(body: RefreshIn, request: Request, response: Response, session: SessionDep) -> TokenPair | Response:
+async def refresh(
+    body: RefreshIn, request: Request, response: Response, session: SessionDep
+) -> TokenPair | Response:
     pair = await service.refresh(session, body.refresh_token, request.state.settings)
     if pair is None:
         # An answer, not an exception: raising would roll back the end of the session.
@@ -87,7 +94,10 @@ async def change_me(
 
 
 @router.post(
-    "/password", status_code=204, summary="Change your password; ends your other sessions", responses=problems(401, 403)
+    "/password",
+    status_code=204,
+    summary="Change your password; ends your other sessions",
+    responses=problems(401, 403),
 )
 async def change_password(body: PasswordIn, session: SessionDep, actor: CurrentActor) -> None:
     await service.change_password(session, actor, body)
@@ -100,6 +110,8 @@ async def list_sessions(session: SessionDep, actor: CurrentActor) -> Page[Sessio
     return Page(items=items, next_cursor=None, total=len(items))
 
 
-@router.delete("/sessions/{session_id}", status_code=204, summary="End a session", responses=problems(401, 404))
+@router.delete(
+    "/sessions/{session_id}", status_code=204, summary="End a session", responses=problems(401, 404)
+)
 async def end_session(session_id: UUID, session: SessionDep, actor: CurrentActor) -> None:
     await service.end_session(session, actor, session_id)

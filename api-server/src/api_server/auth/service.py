@@ -50,7 +50,13 @@ async def register(db: AsyncSession, body: RegisterIn, *, role: Role) -> User:
 
 
 async def log_in(
-    sessions: Sessions, login: str, password: str, *, settings: Settings, address: str | None, user_agent: str | None
+    sessions: Sessions,
+    login: str,
+    password: str,
+    *,
+    settings: Settings,
+    address: str | None,
+    user_agent: str | None,
 ) -> TokenPair:
     """Start a session. The password is checked outside a transaction: it takes time, and connections are few."""
     async with transaction(sessions) as db:

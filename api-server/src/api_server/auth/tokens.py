@@ -22,7 +22,15 @@ AUDIENCE = "platform-api"
 LONGEST_TOKEN = 2048
 LONGEST_HEADER = 512
 _HEADER_KEYS = {"alg", "typ", "kid"}
-_CLAIMS: dict[str, type] = {"iss": str, "aud": str, "sub": str, "sid": str, "jti": str, "iat": int, "exp": int}
+_CLAIMS: dict[str, type] = {
+    "iss": str,
+    "aud": str,
+    "sub": str,
+    "sid": str,
+    "jti": str,
+    "iat": int,
+    "exp": int,
+}
 
 
 class TokenInvalid(Exception):
@@ -55,7 +63,9 @@ class Tokens:
             "iat": int(issued_at.timestamp()),
             "exp": int((issued_at + self._lifetime).timestamp()),
         }
-        return str(jwt.encode(claims, self._key, algorithm=ALGORITHM, headers={"typ": TYPE, "kid": self._key_id}))
+        return str(
+            jwt.encode(claims, self._key, algorithm=ALGORITHM, headers={"typ": TYPE, "kid": self._key_id})
+        )
 
     def read(self, token: str) -> AccessClaims:
         """Verify an access token; raises TokenInvalid."""

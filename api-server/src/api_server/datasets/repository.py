@@ -10,7 +10,9 @@ from api_server.pagination import PageParams, Rows, fetch_page
 from api_server.projects.access import member_of
 
 
-async def find_visible(session: AsyncSession, actor: Actor, dataset_id: UUID, *, lock: bool = False) -> Dataset | None:
+async def find_visible(
+    session: AsyncSession, actor: Actor, dataset_id: UUID, *, lock: bool = False
+) -> Dataset | None:
     statement = select(Dataset).where(Dataset.id == dataset_id)
     if not actor.is_admin:
         statement = statement.where(Dataset.project_id.in_(member_of(actor)))
@@ -21,7 +23,9 @@ async def find_visible(session: AsyncSession, actor: Actor, dataset_id: UUID, *,
 
 async def find_version(session: AsyncSession, dataset_id: UUID, version: int) -> DatasetVersion | None:
     return await session.scalar(
-        select(DatasetVersion).where(DatasetVersion.dataset_id == dataset_id, DatasetVersion.version == version)
+        select(DatasetVersion).where(
+            DatasetVersion.dataset_id == dataset_id, DatasetVersion.version == version
+        )
     )
 
 

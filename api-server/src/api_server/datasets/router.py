@@ -69,7 +69,9 @@ _DATASET_FORM = _form(
 async def _received(request: Request) -> AsyncIterator[Received]:
     """The stored file; it is deleted again if anything goes wrong before the row that owns it is committed."""
     store: ObjectStore = request.state.store
-    received = await receive(request, store, folder="datasets", max_bytes=request.state.settings.max_upload_bytes)
+    received = await receive(
+        request, store, folder="datasets", max_bytes=request.state.settings.max_upload_bytes
+    )
     try:
         yield received
     except BaseException:
@@ -106,7 +108,9 @@ async def create(
                 session,
                 user_id=actor.user_id,
                 key=idempotency_key,
-                same=fingerprint(request, [form.model_dump(mode="json"), received.sha256, received.file_name]),
+                same=fingerprint(
+                    request, [form.model_dump(mode="json"), received.sha256, received.file_name]
+                ),
                 shape=DatasetOut,
                 make=lambda: make(session),
             )
@@ -117,7 +121,7 @@ async def create(
     return out
 
 
-@router.get("", summary="List datasets", responses=problems(401, 422))
+@router.get("", name="list", summary="List datasets", responses=problems(401, 422))
 async def list_datasets(
     session: SessionDep,
     actor: CurrentActor,
@@ -127,7 +131,9 @@ async def list_datasets(
     q: Annotated[str | None, Query(description="text in the name or description")] = None,
 ) -> Page[DatasetOut]:
     rows = await service.list_datasets(session, actor, page, project_id=project_id, tag=tag, text=q)
-    return Page(items=[dataset_out(*each) for each in rows.items], next_cursor=rows.next_cursor, total=rows.total)
+    return Page(
+        items=[dataset_out(*each) for each in rows.items], next_cursor=rows.next_cursor, total=rows.total
+    )
 
 
 @router.get("/{dataset_id}", summary="Read a dataset", responses=problems(401, 404))
@@ -137,7 +143,9 @@ async def get(dataset_id: UUID, response: Response, session: SessionDep, actor: 
     return dataset_out(dataset, version)
 
 
-@router.patch("/{dataset_id}", summary="Rename or describe a dataset", responses=problems(401, 403, 404, 412, 422))
+@router.patch(
+    "/{dataset_id}", summary="Rename or describe a dataset", responses=problems(401, 403, 404, 412, 422)
+)
 async def change(
     dataset_id: UUID,
     body: DatasetPatch,
@@ -173,7 +181,9 @@ async def add_version(
     dataset_id: UUID, request: Request, response: Response, sessions: SessionsDep, actor: MakerActor
 ) -> VersionOut:
     async with _received(request) as received, transaction(sessions) as session:
-        _, version, is_new = await service.add_version(session, actor, dataset_id, received, request.state.settings)
+        _, version, is_new = await service.add_version(
+            session, actor, dataset_id, received, request.state.settings
+        )
     if not is_new:
         await asyncio.to_thread(request.state.store.delete, [received.key])
         response.status_code = 200
@@ -181,10 +191,16 @@ async def add_version(
     return version_out(version)
 
 
-@router.get("/{dataset_id}/versions", summary="List the versions of a dataset", responses=problems(401, 404, 422))
-async def list_versions(dataset_id: UUID, session: SessionDep, actor: CurrentActor, page: PageDep) -> Page[VersionOut]:
+@router.get(
+    "/{dataset_id}/versions", summary="List the versions of a dataset", responses=problems(401, 404, 422)
+)
+async def list_versions(
+    dataset_id: UUID, session: SessionDep, actor: CurrentActor, page: PageDep
+) -> Page[VersionOut]:
     rows = await service.list_versions(session, actor, dataset_id, page)
-    return Page(items=[version_out(each) for each in rows.items], next_cursor=rows.next_cursor, total=rows.total)
+    return Page(
+        items=[version_out(each) for each in rows.items], next_cursor=rows.next_cursor, total=rows.total
+    )
 
 
 @router.get("/{dataset_id}/versions/{version}", summary="Read a version", responses=problems(401, 404))
@@ -218,7 +234,9 @@ async def get_profile(
     )
 
 
-@router.get("/{dataset_id}/preview", summary="First rows of the newest version", responses=problems(401, 404, 409))
+@router.get(
+    "/{dataset_id}/preview", summary="First rows of the newest version", responses=problems(401, 404, 409)
+)
 @router.get(
     "/{dataset_id}/versions/{version}/preview",
     name="get_version_preview",

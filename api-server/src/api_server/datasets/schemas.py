@@ -18,7 +18,9 @@ class DatasetForm(BaseModel):
     name: str = Field(min_length=1, max_length=200)
     description: str = Field(default="", max_length=5000)
     project_id: UUID | None = Field(default=None, description="left out: the caller's personal project")
-    tags: list[str] = Field(default_factory=list, max_length=50, description="repeated, or separated by commas")
+    tags: list[str] = Field(
+        default_factory=list, max_length=50, description="repeated, or separated by commas"
+    )
 
 
 class VersionForm(BaseModel):

@@ -107,7 +107,9 @@ async def get_ready(session: AsyncSession, actor: Actor, dataset_id: UUID, versi
             retry_after_seconds=1,
         )
     why = (found.error or {}).get("detail", "")
-    raise DatasetNotReady(f"Version {found.version} is {status}: {why} Upload a corrected file as a new version.")
+    raise DatasetNotReady(
+        f"Version {found.version} is {status}: {why} Upload a corrected file as a new version."
+    )
 
 
 async def list_datasets(

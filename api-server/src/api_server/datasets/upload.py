@@ -138,7 +138,9 @@ class _Form:
 
     def _start_file(self) -> None:
         if self._part.name != "file":
-            raise _field_problem(self._part.name, IssueCode.UNKNOWN_FIELD, "the file goes into the field `file`")
+            raise _field_problem(
+                self._part.name, IssueCode.UNKNOWN_FIELD, "the file goes into the field `file`"
+            )
         if self.file_name is not None:
             raise _field_problem("file", IssueCode.DUPLICATE_KEY, "one file in each request")
         self.file_name = self._part.file_name or ""
@@ -183,7 +185,9 @@ async def receive(request: Request, store: ObjectStore, *, folder: str, max_byte
     return received
 
 
-async def _pump(body: AsyncIterator[bytes], form: _Form, pipe: _Pipe, *, key: str, max_bytes: int) -> Received:
+async def _pump(
+    body: AsyncIterator[bytes], form: _Form, pipe: _Pipe, *, key: str, max_bytes: int
+) -> Received:
     digest, size, head = hashlib.sha256(), 0, b""
     file_type: FileType | None = None
     async for chunk in body:

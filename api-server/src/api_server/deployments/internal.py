@@ -8,7 +8,9 @@ from api_server.database import SessionDep
 from api_server.deployments import sync
 from api_server.registry.errors import ModelNotFound
 
-router = APIRouter(prefix="/internal/serving", dependencies=[Depends(require_internal)], include_in_schema=False)
+router = APIRouter(
+    prefix="/internal/serving", dependencies=[Depends(require_internal)], include_in_schema=False
+)
 
 
 @router.post("/sync", name="sync")
@@ -17,7 +19,9 @@ async def report(body: ReplicaReport, session: SessionDep) -> ServingState:
 
 
 @router.get("/models/{ref}", name="look_up")
-async def look_up(ref: str, session: SessionDep, version: int | None = Query(default=None, ge=1)) -> ModelLookup:
+async def look_up(
+    ref: str, session: SessionDep, version: int | None = Query(default=None, ge=1)
+) -> ModelLookup:
     found = await sync.look_up(session, ref, version)
     if found is None:
         raise ModelNotFound

@@ -30,7 +30,9 @@ class Deployment(HasId, HasCreatedAt, Base):
     __tablename__ = "deployments"
     __table_args__ = (
         Index("uq_deployments_serving", "model_id", unique=True, postgresql_where="status = 'deployed'"),
-        Index("ix_deployments_live", "status", postgresql_where="status IN ('pending', 'deploying', 'deployed')"),
+        Index(
+            "ix_deployments_live", "status", postgresql_where="status IN ('pending', 'deploying', 'deployed')"
+        ),
     )
 
     model_id: Mapped[UUID] = mapped_column(ForeignKey("models.id", ondelete="CASCADE"), index=True)

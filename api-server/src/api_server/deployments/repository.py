@@ -52,14 +52,20 @@ async def slowest_replica(session: AsyncSession, *, lost_seconds: float) -> int 
 
 async def delete_silent_replicas(session: AsyncSession, *, seconds: float) -> int:
     gone = await session.execute(
-        delete(Replica).where(Replica.seen_at < func.now() - timedelta(seconds=seconds)).returning(Replica.name)
+        delete(Replica)
+        .where(Replica.seen_at < func.now() - timedelta(seconds=seconds))
+        .returning(Replica.name)
     )
     return len(gone.all())
 
 
-async def find_visible(session: AsyncSession, actor: Actor, deployment_id: UUID) -> tuple[Deployment, Model] | None:
+async def find_visible(
+    session: AsyncSession, actor: Actor, deployment_id: UUID
+) -> tuple[Deployment, Model] | None:
     statement = (
-        select(Deployment, Model).join(Model, Model.id == Deployment.model_id).where(Deployment.id == deployment_id)
+        select(Deployment, Model)
+        .join(Model, Model.id == Deployment.model_id)
+        .where(Deployment.id == deployment_id)
     )
     if not actor.is_admin:
         statement = statement.where(Model.project_id.in_(member_of(actor)))
@@ -110,7 +116,9 @@ async def list_endpoints(session: AsyncSession, actor: Actor, params: PageParams
     return await fetch_page(session, statement, params, sortable=sortable, id_column=Model.id)
 
 
-async def find_endpoint(session: AsyncSession, actor: Actor, name: str, *, lock: bool = False) -> Model | None:
+async def find_endpoint(
+    session: AsyncSession, actor: Actor, name: str, *, lock: bool = False
+) -> Model | None:
     statement = select(Model).where(Model.endpoint == name)
     if not actor.is_admin:
         statement = statement.where(Model.project_id.in_(member_of(actor)))
@@ -119,7 +127,9 @@ async def find_endpoint(session: AsyncSession, actor: Actor, name: str, *, lock:
 
 async def serving(session: AsyncSession, model_ids: Sequence[UUID]) -> dict[UUID, Deployment]:
     found = await session.scalars(
-        select(Deployment).where(Deployment.model_id.in_(model_ids), Deployment.status == DeploymentStatus.DEPLOYED)
+        select(Deployment).where(
+            Deployment.model_id.in_(model_ids), Deployment.status == DeploymentStatus.DEPLOYED
+        )
     )
     return {each.model_id: each for each in found}
 
@@ -162,7 +172,9 @@ async def supersede_coming(session: AsyncSession, model_id: UUID, *, reason: str
 
 async def lock_pending(session: AsyncSession) -> Sequence[Deployment]:
     found = await session.scalars(
-        select(Deployment).where(Deployment.status == DeploymentStatus.PENDING).with_for_update(skip_locked=True)
+        select(Deployment)
+        .where(Deployment.status == DeploymentStatus.PENDING)
+        .with_for_update(skip_locked=True)
     )
     return found.all()
 

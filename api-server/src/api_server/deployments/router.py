@@ -27,12 +27,13 @@ router = APIRouter(tags=["deployments"])
 async def _awaited(request: Request, sessions: Sessions, deployment: Deployment, model: Model) -> DeployOut:
     """Answer once the deployment is settled; the wish itself is committed, so a lost client loses nothing."""
     settings = request.state.settings
-    status = await service.settled(sessions, deployment.id, settings)
+    settled = await service.settled(sessions, deployment.id, settings)
+    status = DeploymentStatus(settled.status)
     return DeployOut(
         model_id=model.id,
-        version=deployment.version,
+        version=settled.version,
         status=DeploymentStatus.DEPLOYING if status.is_coming else status,
-        deployment_id=deployment.id,
+        deployment_id=settled.id,
         endpoint=model.endpoint,
         url=endpoint_url(settings.public_ml_url, model.endpoint),
     )
@@ -55,7 +56,9 @@ async def deploy(
     return await _awaited(request, sessions, deployment, model)
 
 
-@router.get("/deployments", name="list", summary="List deployments, also past ones", responses=problems(401, 422))
+@router.get(
+    "/deployments", name="list", summary="List deployments, also past ones", responses=problems(401, 422)
+)
 async def list_deployments(
     request: Request,
     session: SessionDep,
@@ -70,8 +73,12 @@ async def list_deployments(
     return Page(items=items, next_cursor=rows.next_cursor, total=rows.total)
 
 
-@router.get("/deployments/{deployment_id}", name="get", summary="Read a deployment", responses=problems(401, 404))
-async def get(deployment_id: UUID, request: Request, session: SessionDep, actor: CurrentActor) -> DeploymentOut:
+@router.get(
+    "/deployments/{deployment_id}", name="get", summary="Read a deployment", responses=problems(401, 404)
+)
+async def get(
+    deployment_id: UUID, request: Request, session: SessionDep, actor: CurrentActor
+) -> DeploymentOut:
     deployment, model = await service.get(session, actor, deployment_id)
     return deployment_out(deployment, model, request.state.settings.public_ml_url)
 
@@ -86,7 +93,9 @@ async def list_endpoints(
     return Page(items=items, next_cursor=rows.next_cursor, total=rows.total)
 
 
-@router.get("/endpoints/{name}", name="get_endpoint", summary="Read an endpoint", responses=problems(401, 404))
+@router.get(
+    "/endpoints/{name}", name="get_endpoint", summary="Read an endpoint", responses=problems(401, 404)
+)
 async def get_endpoint(name: str, request: Request, session: SessionDep, actor: CurrentActor) -> EndpointOut:
     model, serving = await service.get_endpoint(session, actor, name)
     return endpoint_out(model, serving, request.state.settings.public_ml_url)
@@ -126,7 +135,9 @@ async def served_at(
     request: Request,
     session: SessionDep,
     actor: CurrentActor,
-    at: Annotated[datetime, Query(description="RFC 3339, with a time zone", examples=["2026-11-01T12:00:00Z"])],
+    at: Annotated[
+        datetime, Query(description="RFC 3339, with a time zone", examples=["2026-11-01T12:00:00Z"])
+    ],
 ) -> DeploymentOut | None:
     found = await service.served_at(session, actor, name, at)
     return deployment_out(*found, request.state.settings.public_ml_url) if found else None

@@ -17,7 +17,9 @@ class DeployConfig(BaseModel):
 class DeployIn(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{}, {"version": 2}]})
 
-    version: int | None = Field(default=None, ge=1, description="left out: the newest, also one still in training")
+    version: int | None = Field(
+        default=None, ge=1, description="left out: the newest, also one still in training"
+    )
     config: DeployConfig = Field(default_factory=DeployConfig)
 
 

@@ -80,7 +80,7 @@ async def retire(session: AsyncSession, actor: Actor, endpoint: str) -> None:
     await repository.bump_generation(session)
 
 
-async def settled(sessions: Sessions, deployment_id: UUID, settings: Settings) -> DeploymentStatus:
+async def settled(sessions: Sessions, deployment_id: UUID, settings: Settings) -> Deployment:
     """Wait until the deployment is served by every live replica, or has failed, or the patience is used up.
 
     Raises DeploymentRefused with the reason when a replica refused it.
@@ -96,10 +96,9 @@ async def settled(sessions: Sessions, deployment_id: UUID, settings: Settings) -
         if status is DeploymentStatus.FAILED:
             raise DeploymentRefused(f"The version was not deployed: {deployment.reason}")
         is_everywhere = slowest is None or slowest >= (deployment.generation or 0)
-        if not status.is_coming and (is_everywhere or status is not DeploymentStatus.DEPLOYED):
-            return status
-        if asyncio.get_running_loop().time() > deadline:
-            return status
+        is_settled = not status.is_coming and (is_everywhere or status is not DeploymentStatus.DEPLOYED)
+        if is_settled or asyncio.get_running_loop().time() > deadline:
+            return deployment
         await asyncio.sleep(POLL_SECONDS)
 
 

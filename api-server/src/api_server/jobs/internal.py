@@ -21,7 +21,9 @@ async def claim(job_id: UUID, body: ClaimRequest, request: Request, session: Ses
     )
     if claimed is None:
         # An answer, not an exception: raising would roll back the job's failure.
-        return problem_response(request, NothingToClaim("The job could not be run; its error says why.").as_detail())
+        return problem_response(
+            request, NothingToClaim("The job could not be run; its error says why.").as_detail()
+        )
     return claimed
 
 

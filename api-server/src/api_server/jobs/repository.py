@@ -44,7 +44,9 @@ async def lock(session: AsyncSession, job_id: UUID) -> Job | None:
     )
 
 
-async def list_visible(session: AsyncSession, actor: Actor, filters: JobFilter, params: PageParams) -> Rows[Job]:
+async def list_visible(
+    session: AsyncSession, actor: Actor, filters: JobFilter, params: PageParams
+) -> Rows[Job]:
     statement = select(Job)
     if not actor.is_admin:
         statement = statement.where(Job.project_id.in_(member_of(actor)))
@@ -96,7 +98,9 @@ async def claim(session: AsyncSession, job_id: UUID, *, worker: str, lease_secon
     )
 
 
-async def hold(session: AsyncSession, job_id: UUID, *, worker: str, attempt: int, lease_seconds: float) -> Job | None:
+async def hold(
+    session: AsyncSession, job_id: UUID, *, worker: str, attempt: int, lease_seconds: float
+) -> Job | None:
     """Renew the lease of the current attempt; also of one that lapsed and that nobody has claimed since."""
     return await session.scalar(
         update(Job)
@@ -163,7 +167,9 @@ async def try_reaper_lock(session: AsyncSession) -> bool:
 
 
 async def mark_rung(session: AsyncSession, job_ids: Sequence[UUID]) -> None:
-    await session.execute(update(Job).where(Job.id.in_(job_ids)).values(doorbell_at=func.now(), rings=Job.rings + 1))
+    await session.execute(
+        update(Job).where(Job.id.in_(job_ids)).values(doorbell_at=func.now(), rings=Job.rings + 1)
+    )
 
 
 async def add_event(session: AsyncSession, job: Job, kind: str, body: dict[str, Any]) -> None:
@@ -171,9 +177,14 @@ async def add_event(session: AsyncSession, job: Job, kind: str, body: dict[str, 
     await session.flush()
 
 
-async def events_after(session: AsyncSession, job_id: UUID, last_id: int, *, most: int = 500) -> Sequence[JobEvent]:
+async def events_after(
+    session: AsyncSession, job_id: UUID, last_id: int, *, most: int = 500
+) -> Sequence[JobEvent]:
     found = await session.scalars(
-        select(JobEvent).where(JobEvent.job_id == job_id, JobEvent.id > last_id).order_by(JobEvent.id).limit(most)
+        select(JobEvent)
+        .where(JobEvent.job_id == job_id, JobEvent.id > last_id)
+        .order_by(JobEvent.id)
+        .limit(most)
     )
     return found.all()
 

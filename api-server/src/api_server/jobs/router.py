@@ -23,11 +23,13 @@ SILENCE_SECONDS = 15.0
 """A comment is sent this often, so that proxies do not end a quiet stream."""
 
 
-def _filters(kind: JobKind | None = None, status: JobStatus | None = None, project_id: UUID | None = None) -> JobFilter:
+def _filters(
+    kind: JobKind | None = None, status: JobStatus | None = None, project_id: UUID | None = None
+) -> JobFilter:
     return JobFilter(kind=kind, status=status, project_id=project_id)
 
 
-@router.get("", summary="List jobs", responses=problems(401, 422))
+@router.get("", name="list", summary="List jobs", responses=problems(401, 422))
 async def list_jobs(
     session: SessionDep, actor: CurrentActor, page: PageDep, filters: Annotated[JobFilter, Depends(_filters)]
 ) -> Page[JobOut]:
@@ -36,13 +38,17 @@ async def list_jobs(
     return Page(items=items, next_cursor=rows.next_cursor, total=rows.total)
 
 
-@router.get("/{job_id}", summary="Read a job: status, progress, result or error", responses=problems(401, 404))
+@router.get(
+    "/{job_id}", summary="Read a job: status, progress, result or error", responses=problems(401, 404)
+)
 async def get(job_id: UUID, session: SessionDep, actor: CurrentActor) -> JobOut:
     job = await service.get(session, actor, job_id)
     return job_out(job, queue_position=await service.position(session, job))
 
 
-@router.post("/{job_id}/cancel", status_code=202, summary="Cancel a job", responses=problems(401, 403, 404, 409))
+@router.post(
+    "/{job_id}/cancel", status_code=202, summary="Cancel a job", responses=problems(401, 403, 404, 409)
+)
 async def cancel(
     job_id: UUID, request: Request, response: Response, session: SessionDep, actor: CurrentActor
 ) -> JobOut:
@@ -80,7 +86,9 @@ async def _follow(sessions: Sessions, job_id: UUID, last_id: int) -> AsyncIterat
             found, is_over = await service.news(session, job_id, last_id)
         for event in found:
             last_id = event.id
-            yield (f"id: {event.id}\nevent: {event.type}\ndata: ".encode() + canonical_json(event.body) + b"\n\n")
+            yield (
+                f"id: {event.id}\nevent: {event.type}\ndata: ".encode() + canonical_json(event.body) + b"\n\n"
+            )
         if not found and is_over:
             return
         quiet = 0.0 if found else quiet + POLL_SECONDS

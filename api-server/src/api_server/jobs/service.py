@@ -162,7 +162,9 @@ async def finish(session: AsyncSession, job_id: UUID, end: Finish, *, handlers: 
             job.max_attempts += 1
             await _requeue(session, job, error=None, handlers=handlers, delay_seconds=0)
         case Outcome.INTERRUPTED:
-            await _requeue(session, job, error=end.error, handlers=handlers, delay_seconds=_backoff(job.attempt))
+            await _requeue(
+                session, job, error=end.error, handlers=handlers, delay_seconds=_backoff(job.attempt)
+            )
         case Outcome.FAILED | Outcome.SUCCEEDED:
             error = end.error or _problem("internal_error", "The worker gave no reason.")
             await _end(session, job, JobStatus.FAILED, error=error, handlers=handlers)

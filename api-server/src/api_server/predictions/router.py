@@ -33,7 +33,7 @@ async def create(
     return answer
 
 
-@router.get("", summary="List your predictions", responses=problems(401, 422))
+@router.get("", name="list", summary="List your predictions", responses=problems(401, 422))
 async def list_predictions(
     session: SessionDep,
     actor: CurrentActor,
@@ -43,7 +43,9 @@ async def list_predictions(
     until: datetime | None = None,
 ) -> Page[RecordOut]:
     rows = await service.list_predictions(session, actor, page, model_id=model_id, since=since, until=until)
-    return Page(items=[record_out(each) for each in rows.items], next_cursor=rows.next_cursor, total=rows.total)
+    return Page(
+        items=[record_out(each) for each in rows.items], next_cursor=rows.next_cursor, total=rows.total
+    )
 
 
 @router.get("/{prediction_id}", summary="Read one of your predictions", responses=problems(401, 404))

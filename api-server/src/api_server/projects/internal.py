@@ -12,7 +12,9 @@ from api_server.database import SessionDep
 from api_server.projects import service
 from platform_kit.contract.access import CredentialKind, Introspection, IntrospectionRequest, Principal
 
-router = APIRouter(prefix="/internal/access", dependencies=[Depends(require_internal)], include_in_schema=False)
+router = APIRouter(
+    prefix="/internal/access", dependencies=[Depends(require_internal)], include_in_schema=False
+)
 
 
 @router.post("/introspect")

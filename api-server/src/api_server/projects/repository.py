@@ -31,7 +31,9 @@ async def find_personal(session: AsyncSession, owner_id: UUID) -> Project | None
 
 async def roles(session: AsyncSession, user_id: UUID, project_ids: Sequence[UUID]) -> dict[UUID, ProjectRole]:
     found = await session.scalars(
-        select(ProjectMember).where(ProjectMember.user_id == user_id, ProjectMember.project_id.in_(project_ids))
+        select(ProjectMember).where(
+            ProjectMember.user_id == user_id, ProjectMember.project_id.in_(project_ids)
+        )
     )
     return {each.project_id: ProjectRole(each.role) for each in found}
 
@@ -54,7 +56,10 @@ async def list_visible(
     if filters.text is not None:
         text = func.lower(filters.text)
         statement = statement.where(
-            or_(func.strpos(func.lower(Project.name), text) > 0, func.strpos(func.lower(Project.description), text) > 0)
+            or_(
+                func.strpos(func.lower(Project.name), text) > 0,
+                func.strpos(func.lower(Project.description), text) > 0,
+            )
         )
     sortable = {"created_at": Project.created_at, "name": Project.name}
     return await fetch_page(session, statement, params, sortable=sortable, id_column=Project.id)

@@ -50,12 +50,17 @@ async def create(
     return out
 
 
-@router.get("", summary="List projects", responses=problems(401, 422))
+@router.get("", name="list", summary="List projects", responses=problems(401, 422))
 async def list_projects(
-    session: SessionDep, actor: CurrentActor, page: PageDep, filters: Annotated[ProjectFilter, Depends(_filters)]
+    session: SessionDep,
+    actor: CurrentActor,
+    page: PageDep,
+    filters: Annotated[ProjectFilter, Depends(_filters)],
 ) -> Page[ProjectOut]:
     rows = await service.list_projects(session, actor, filters, page)
-    return Page(items=[project_out(*each) for each in rows.items], next_cursor=rows.next_cursor, total=rows.total)
+    return Page(
+        items=[project_out(*each) for each in rows.items], next_cursor=rows.next_cursor, total=rows.total
+    )
 
 
 @router.get("/{project_id}", summary="Read a project", responses=problems(401, 404))

@@ -73,7 +73,9 @@ async def get(session: AsyncSession, actor: Actor, project_id: UUID) -> Known:
     return project, await role_in(session, actor, project_id)
 
 
-async def list_projects(session: AsyncSession, actor: Actor, filters: ProjectFilter, params: PageParams) -> Rows[Known]:
+async def list_projects(
+    session: AsyncSession, actor: Actor, filters: ProjectFilter, params: PageParams
+) -> Rows[Known]:
     rows = await repository.list_visible(session, actor, filters, params)
     roles = await repository.roles(session, actor.user_id, [each.id for each in rows.items])
     items = [(each, roles.get(each.id)) for each in rows.items]

@@ -19,7 +19,9 @@ class ModelFilter:
     name: str | None = None
 
 
-async def find_visible(session: AsyncSession, actor: Actor, model_id: UUID, *, lock: bool = False) -> Model | None:
+async def find_visible(
+    session: AsyncSession, actor: Actor, model_id: UUID, *, lock: bool = False
+) -> Model | None:
     statement = select(Model).where(Model.id == model_id)
     if not actor.is_admin:
         statement = statement.where(Model.project_id.in_(member_of(actor)))
@@ -47,7 +49,9 @@ async def endpoints_like(session: AsyncSession, slug: str) -> set[str]:
     return set(found)
 
 
-async def list_visible(session: AsyncSession, actor: Actor, filters: ModelFilter, params: PageParams) -> Rows[Model]:
+async def list_visible(
+    session: AsyncSession, actor: Actor, filters: ModelFilter, params: PageParams
+) -> Rows[Model]:
     statement = select(Model)
     if not actor.is_admin:
         statement = statement.where(Model.project_id.in_(member_of(actor)))

@@ -34,7 +34,7 @@ def _filters(
     return ModelFilter(project_id=project_id, status=status, framework=framework, name=name)
 
 
-@router.get("", summary="List models", responses=problems(401, 422))
+@router.get("", name="list", summary="List models", responses=problems(401, 422))
 async def list_models(
     session: SessionDep,
     actor: CurrentActor,
@@ -42,7 +42,9 @@ async def list_models(
     filters: Annotated[ModelFilter, Depends(_filters)],
 ) -> Page[ModelOut]:
     rows = await service.list_models(session, actor, filters, page)
-    return Page(items=[model_out(*each) for each in rows.items], next_cursor=rows.next_cursor, total=rows.total)
+    return Page(
+        items=[model_out(*each) for each in rows.items], next_cursor=rows.next_cursor, total=rows.total
+    )
 
 
 @router.get("/{model_id}", summary="Read a model", responses=problems(401, 404))
@@ -66,7 +68,9 @@ async def change(
     return model_out(model, newest)
 
 
-@router.delete("/{model_id}", status_code=204, summary="Delete a model", responses=problems(401, 403, 404, 409, 412))
+@router.delete(
+    "/{model_id}", status_code=204, summary="Delete a model", responses=problems(401, 403, 404, 409, 412)
+)
 async def delete(model_id: UUID, session: SessionDep, actor: CurrentActor, if_match: IfMatch) -> None:
     await service.delete(session, actor, model_id, if_match)
 
@@ -80,6 +84,8 @@ async def list_versions(
     return Page(items=items, next_cursor=rows.next_cursor, total=rows.total)
 
 
-@router.get("/{model_id}/versions/{version}", summary="Read a version with its manifest", responses=problems(401, 404))
+@router.get(
+    "/{model_id}/versions/{version}", summary="Read a version with its manifest", responses=problems(401, 404)
+)
 async def get_version(model_id: UUID, version: int, session: SessionDep, actor: CurrentActor) -> VersionOut:
     return version_out(*await service.get_version(session, actor, model_id, version))

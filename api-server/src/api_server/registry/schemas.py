@@ -22,11 +22,15 @@ class ModelOut(BaseModel):
     model_type: Task
     algorithm: str
     status: ModelStatus
-    version: int | None = Field(description="the newest version; null before the first training has succeeded")
+    version: int | None = Field(
+        description="the newest version; null before the first training has succeeded"
+    )
     deployed_version: int | None
     is_deployed: bool
     endpoint: str = Field(description="the name under which ml-service answers once it is deployed")
-    metrics: dict[str, float] | None = Field(description="of the newest version, on rows it was not trained on")
+    metrics: dict[str, float] | None = Field(
+        description="of the newest version, on rows it was not trained on"
+    )
     parameters: dict[str, Any]
     dataset_id: UUID | None
     target: str | None

@@ -73,14 +73,18 @@ async def require(session: AsyncSession, actor: Actor, model_id: UUID, *, need: 
     return model
 
 
-async def list_models(session: AsyncSession, actor: Actor, filters: ModelFilter, params: PageParams) -> Rows[Known]:
+async def list_models(
+    session: AsyncSession, actor: Actor, filters: ModelFilter, params: PageParams
+) -> Rows[Known]:
     rows = await repository.list_visible(session, actor, filters, params)
     newest = await repository.newest_versions(session, rows.items)
     items: list[Known] = [(each, newest.get(each.id)) for each in rows.items]
     return Rows(items=items, next_cursor=rows.next_cursor, total=rows.total)
 
 
-async def change(session: AsyncSession, actor: Actor, model_id: UUID, patch: ModelPatch, if_match: str | None) -> Known:
+async def change(
+    session: AsyncSession, actor: Actor, model_id: UUID, patch: ModelPatch, if_match: str | None
+) -> Known:
     model = await require(session, actor, model_id, need=ProjectRole.EDITOR)
     require_match(if_match, model.revision)
     for name, value in patch.model_dump(exclude_none=True).items():
@@ -102,7 +106,9 @@ async def delete(session: AsyncSession, actor: Actor, model_id: UUID, if_match: 
     await session.flush()
 
 
-async def get_version(session: AsyncSession, actor: Actor, model_id: UUID, number: int) -> tuple[Model, ModelVersion]:
+async def get_version(
+    session: AsyncSession, actor: Actor, model_id: UUID, number: int
+) -> tuple[Model, ModelVersion]:
     model = await _visible(session, actor, model_id)
     return model, await version_of(session, model, number)
 

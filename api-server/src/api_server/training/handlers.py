@@ -20,7 +20,9 @@ _GONE = ProblemDetail(
     code="not_found",
     detail="The model or its dataset was deleted meanwhile.",
 )
-_CANCELLED = ProblemDetail(title="Cancelled", status=409, code="cancelled", detail="The training was cancelled.")
+_CANCELLED = ProblemDetail(
+    title="Cancelled", status=409, code="cancelled", detail="The training was cancelled."
+)
 
 
 class TrainHandler:

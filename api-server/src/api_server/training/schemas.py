@@ -37,12 +37,18 @@ class NewModelIn(BaseModel):
     name: str = Field(min_length=1, max_length=200)
     model_type: Task
     framework: Framework
-    project_id: UUID | None = Field(default=None, description="left out: the dataset's project, or your personal one")
+    project_id: UUID | None = Field(
+        default=None, description="left out: the dataset's project, or your personal one"
+    )
     description: str = Field(default="", max_length=5000)
     tags: list[str] = Field(default_factory=list, max_length=50)
     dataset_id: UUID | None = None
-    target: str | None = Field(default=None, max_length=500, description="left out: the column named `target`")
-    algorithm: str | None = Field(default=None, description="left out: `random_forest`, `xgboost` or `lightgbm`")
+    target: str | None = Field(
+        default=None, max_length=500, description="left out: the column named `target`"
+    )
+    algorithm: str | None = Field(
+        default=None, description="left out: `random_forest`, `xgboost` or `lightgbm`"
+    )
     parameters: Parameters = Field(default_factory=dict)
     preprocessing: Preprocessing = Field(default_factory=dict)
 

@@ -66,7 +66,9 @@ async def create_model(session: AsyncSession, actor: Actor, body: NewModelIn, se
     return model
 
 
-async def train(session: AsyncSession, actor: Actor, model_id: UUID, body: TrainIn, settings: Settings) -> Job:
+async def train(
+    session: AsyncSession, actor: Actor, model_id: UUID, body: TrainIn, settings: Settings
+) -> Job:
     """Train the next version; what the request leaves out is as it was the last time."""
     model = await registry.require(session, actor, model_id, need=ProjectRole.EDITOR)
     framework, task = Framework(model.framework), Task(model.model_type)
@@ -81,14 +83,18 @@ async def train(session: AsyncSession, actor: Actor, model_id: UUID, body: Train
     return await _start(session, actor, model, version=body.dataset_version, settings=settings)
 
 
-async def _start(session: AsyncSession, actor: Actor, model: Model, *, version: int | None, settings: Settings) -> Job:
+async def _start(
+    session: AsyncSession, actor: Actor, model: Model, *, version: int | None, settings: Settings
+) -> Job:
     if model.dataset_id is None:
         raise NothingToTrainOn("The model has no dataset yet; send `dataset_id`.")
     dataset, found = await datasets.get_version(session, actor, model.dataset_id, version)
     status = DatasetStatus(found.status)
     if not status.is_coming and status is not DatasetStatus.READY:
         why = (found.error or {}).get("detail", "")
-        raise DatasetNotReady(f"Version {found.version} of {dataset.name!r} is {status}: {why} Upload a corrected one.")
+        raise DatasetNotReady(
+            f"Version {found.version} of {dataset.name!r} is {status}: {why} Upload a corrected one."
+        )
     model.target = model.target or DEFAULT_TARGET
     if status is DatasetStatus.READY:
         _check_target(model.target, Task(model.model_type), found)
@@ -126,7 +132,9 @@ def _algorithm(name: str | None, framework: Framework, task: Task) -> Algorithm:
     try:
         return find_algorithm(wanted, framework=framework, task=task)
     except UnknownAlgorithm as error:
-        issue = Issue(pointer="/algorithm", field="algorithm", code=IssueCode.UNKNOWN_VALUE, expected=str(error))
+        issue = Issue(
+            pointer="/algorithm", field="algorithm", code=IssueCode.UNKNOWN_VALUE, expected=str(error)
+        )
         raise AlgorithmUnknown(str(error), errors=[issue]) from None
 
 
@@ -156,12 +164,18 @@ def _check_target(target: str, task: Task, version: DatasetVersion) -> None:
     column = next((each for each in columns if each.name == target), None)
     if column is None:
         names = ", ".join(each.name for each in columns)
-        issue = Issue(pointer="/target", field="target", code=IssueCode.UNKNOWN_VALUE, expected=f"one of: {names}")
-        raise TargetMissing(f"The dataset has no column {target!r}; its columns are: {names}.", errors=[issue])
+        issue = Issue(
+            pointer="/target", field="target", code=IssueCode.UNKNOWN_VALUE, expected=f"one of: {names}"
+        )
+        raise TargetMissing(
+            f"The dataset has no column {target!r}; its columns are: {names}.", errors=[issue]
+        )
     statistics = DatasetStatistics.model_validate(version.statistics).columns[target]
     if statistics.count == 0:
         raise TargetUnusable(f"Column {target!r} has no values; there is nothing to learn.")
     if task is Task.REGRESSION and not column.type.is_numeric:
-        raise TargetUnusable(f"Column {target!r} is {column.type}; regression needs integer or decimal values.")
+        raise TargetUnusable(
+            f"Column {target!r} is {column.type}; regression needs integer or decimal values."
+        )
     if task is Task.CLASSIFICATION and statistics.distinct < 2:
         raise TargetUnusable(f"Column {target!r} has one class only; classification needs at least two.")

@@ -51,9 +51,9 @@ class DesiredState:
 
     async def run(self) -> None:
         while True:
+            self._wake.clear()
             with contextlib.suppress(Unreachable):
                 await self.sync()
-            self._wake.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.sync_interval_seconds):
                     await self._wake.wait()

@@ -1,6 +1,7 @@
 """Errors as data: RFC 9457 problem details, with one entry for each thing that is wrong."""
 
 import json
+import math
 from enum import StrEnum
 from typing import Any
 
@@ -78,6 +79,10 @@ def _as_json_would(value: Any) -> str:
             return "an object"
         case list():
             return "an array"
+        case float() if math.isnan(value):
+            return "NaN"
+        case float() if math.isinf(value):
+            return "Infinity" if value > 0 else "-Infinity"
         case _:
             return str(value)
 
