@@ -58,6 +58,14 @@ class Platform:
         self.api_url, self.ml_url = api_url, ml_url
         self.http = httpx2.Client(timeout=60)
 
+    def require_running(self) -> None:
+        """Say so at once if nothing listens; only later is a refused connection taken for a restart."""
+        for url in (self.api_url, self.ml_url):
+            try:
+                self.http.get(f"{url}/health")
+            except httpx2.TransportError as error:
+                raise StepFailed(f"{url} cannot be reached ({error}). Start the platform with `make dev`.") from error
+
     def api(self, method: str, path: str, **request: Any) -> Any:
         """Call api-server. A creating POST carries a key, so that trying it again cannot create two."""
         if method == "POST":
@@ -75,9 +83,7 @@ class Platform:
                 response = self.http.request(method, url, **request)
             except httpx2.TransportError as error:
                 if time.monotonic() > deadline:
-                    raise StepFailed(
-                        f"{url} cannot be reached ({error}). Is the platform running? `make dev`"
-                    ) from error
+                    raise StepFailed(f"{url} cannot be reached any more ({error}).") from error
             else:
                 if response.status_code != 503 or time.monotonic() > deadline:
                     return response
@@ -373,6 +379,7 @@ def find_platform() -> Platform:
 
 def main() -> None:
     platform = find_platform()
+    platform.require_running()
     heading(1, "Register and sign in")
     username = sign_up(platform)
     heading(2, "Make a project")

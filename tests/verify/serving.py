@@ -1,12 +1,15 @@
 """Predictions."""
 
 import math
+import os
 import random
 import statistics
 import time
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from tests.verify.loop import Json, deploy, new_model, trained
-from tests.verify.registry import expect, expect_problem, expect_status, issues_of, promise
+from tests.verify.registry import Broken, expect, expect_problem, expect_status, issues_of, promise
 from tests.verify.scene import Scene
 
 DEMO_ROW: Json = {"feature1": 0.5, "feature2": 1.2, "feature3": -0.3, "feature4": 2.0}
@@ -150,10 +153,34 @@ def demo_models(scene: Scene) -> str:
         row = {name: generator.uniform(-3, 3) for name in DEMO_ROW}
         labels.add(expect_status(scene.nobody.predict("demo_model_1", row), 200)["prediction"])
     expect(len(labels) == 2, f"demo_model_1 only ever says {labels}")
+    scores = [expect_status(scene.nobody.ml("GET", f"/models/{name}"), 200)["metrics"] for name in wanted]
+    expect(scores[0]["roc_auc"] > 0.8 and scores[1]["r2"] > 0.8, f"the published scores are {scores}")
     number = expect_status(scene.nobody.predict("demo_model_2", DEMO_ROW), 200)
     expect(isinstance(number["prediction"], float), f"demo_model_2 says {number['prediction']!r}")
     expect(number["confidence_score"] is None, "a regression has a confidence")
-    return f"demo_model_1 says {sorted(labels)}, demo_model_2 a number; both listed to anybody"
+    published = f"ROC AUC {scores[0]['roc_auc']:.3f}, R² {scores[1]['r2']:.3f}"
+    return f"demo_model_1 says {sorted(labels)}, demo_model_2 a number; published scores: {published}"
+
+
+@promise("S56", "models are loaded when they are asked for, and no more than fit are kept in memory")
+def memory(scene: Scene) -> str:
+    most = int(os.environ.get("MODEL_CACHE_ENTRIES", "16"))
+    models = expect_status(scene.maker.ml("GET", "/models"), 200)["models"]
+    for each in [*models, *models[:2]]:
+        described = expect_status(scene.maker.ml("GET", f"/models/{each['model_id']}"), 200)
+        row = {field["name"]: field["example"] for field in described["contract"]["fields"]}
+        answer = expect_status(scene.maker.predict(each["model_id"], row), 200)
+        expect(answer["metadata"]["digest"] == described["digest"], f"{each['name']} answers with another version")
+    loaded = _gauge(scene, "mlp_model_cache_entries")
+    expect(0 < loaded <= most, f"{loaded:g} versions are in memory, {most} may be")
+    return f"{len(models)} models answered in turn, each with its own version; {loaded:g} of at most {most} in memory"
+
+
+def _gauge(scene: Scene, name: str) -> float:
+    for family in text_string_to_metric_families(scene.nobody.ml("GET", "/metrics").text):
+        if family.name == name:
+            return float(family.samples[0].value)
+    raise Broken(f"/metrics has no {name}")
 
 
 @promise("S46", "a prediction through the API is ml-service's own, and stays in its caller's history")
