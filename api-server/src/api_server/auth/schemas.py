@@ -61,7 +61,7 @@ class ProfileIn(BaseModel):
 class RefreshIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    refresh_token: str = Field(min_length=1, max_length=200)
+    refresh_token: str = Field(min_length=1, max_length=5000)
 
 
 class PasswordIn(BaseModel):

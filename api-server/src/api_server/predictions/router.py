@@ -25,7 +25,9 @@ async def create(
     body: PredictIn, request: Request, sessions: SessionsDep, actor: CurrentActor
 ) -> Prediction | Response:
     ml: MlClient = request.state.ml
-    answer = await ml.predict(body.model_id, body.row(), headers=request.headers)
+    # The id of this request also where the caller sent none: a refusal of ml-service names it.
+    headers = {**request.headers, "x-request-id": request.state.request_id}
+    answer = await ml.predict(body.model_id, body.row(), headers=headers)
     if isinstance(answer, Response):
         return answer
     async with transaction(sessions) as session:
