@@ -1,5 +1,6 @@
 """Run a library's fit, with its own rounds as progress and its own words as the problem."""
 
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -15,6 +16,8 @@ from ml_service.training.problems import FitFailed
 from ml_service.training.progress import Meter
 
 Matrix = npt.NDArray[np.float64]
+_SOURCE_LINE = re.compile(r"^\[[\d:]+\] \S+: (?:Check failed: [^:]*: )?")
+"""XGBoost begins with the time and the line of its own source."""
 Answer = TypeVar("Answer")
 
 _CHUNKS = 25
@@ -61,7 +64,7 @@ def asked(question: Callable[[], Answer]) -> Answer:
 
 def _sentence(error: Exception) -> str:
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return f"The library refused: {first[:500]}"
+    return f"The library refused: {_SOURCE_LINE.sub('', first)[:500]}"
 
 
 @contextmanager

@@ -48,11 +48,8 @@ def answers_of(estimator: Estimator, matrix: Matrix, *, task: Task) -> Answers:
 
 
 def metrics_of(true: npt.NDArray[Any], answers: Answers) -> dict[str, float]:
-    """What overflows float64 is left out."""
     if answers.probabilities is None:
-        with np.errstate(over="ignore", invalid="ignore"):
-            metrics = regression_metrics(true, answers.predicted)
-        return {name: value for name, value in metrics.items() if np.isfinite(value)}
+        return regression_metrics(true, answers.predicted)
     return classification_metrics(true, answers.predicted, answers.probabilities)
 
 

@@ -35,6 +35,10 @@ class TargetIsNotNumeric(JobProblem):
     title = "Target is not numeric"
 
 
+class TargetTooLarge(JobProblem):
+    title = "Target holds numbers that are too large"
+
+
 class TooFewRows(JobProblem):
     title = "Too few rows"
 

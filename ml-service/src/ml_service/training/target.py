@@ -13,6 +13,7 @@ from ml_service.training.problems import (
     TargetIsNotAClass,
     TargetIsNotNumeric,
     TargetMissing,
+    TargetTooLarge,
     TooFewRows,
     TooManyClasses,
 )
@@ -22,6 +23,7 @@ from platform_kit.contract.schema import Column, ColumnType
 
 MIN_ROWS = 10
 MAX_CLASSES = 200
+MAX_TARGET = 1e38
 MAX_DECIMAL_CLASSES = 20
 """Decimals that are not whole are taken as classes when there are this few of them."""
 
@@ -57,6 +59,7 @@ def target_of(table: Table, name: str, *, task: Task) -> Target:
     dropped = table.row_count - int(rows.size)
     if task is Task.REGRESSION:
         _check_numeric(column, present)
+        _check_size(column, present)
         return Target(column, rows, present.astype(np.float64), None, dropped)
     labels, numbers = np.unique(present, return_inverse=True)
     _check_classes(column, labels)
@@ -85,6 +88,15 @@ def _check_numeric(column: Column, present: npt.NDArray[Any]) -> None:
         raise TargetIsNotNumeric(
             f"Regression predicts a number, but the target {shown(column.name)} is a {column.type} column "
             f"(such as {shown(json_value(column.type, present[0]))}). Choose another, or classification."
+        )
+
+
+def _check_size(column: Column, present: npt.NDArray[Any]) -> None:
+    largest = float(np.abs(present).max())
+    if largest > MAX_TARGET:
+        raise TargetTooLarge(
+            f"The target {shown(column.name)} holds {largest:g}; beyond {MAX_TARGET:g} nothing is learnt: "
+            "some libraries take them for infinite. Divide the target by a constant."
         )
 
 
