@@ -26,7 +26,9 @@ def main() -> None:
     try:
         response = httpx2.post(url, json=body, headers=credentials(), timeout=30)
     except (httpx2.TransportError, httpx2.InvalidURL) as error:
-        sys.exit(f"{url} cannot be reached: {error}. Is the platform running (`make dev`)? See also --ml-url.")
+        sys.exit(
+            f"{url} cannot be reached: {error}. Is the platform running (`make dev`)? See also --ml-url."
+        )
     if not response.is_success:
         sys.exit(explained(response))
     show(response.json())
@@ -34,9 +36,15 @@ def main() -> None:
 
 def parse_options() -> argparse.Namespace:
     default_url = os.environ.get("MLP_ML_URL", "http://127.0.0.1:8001")
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="demo_model_1", help="a model's id or its endpoint's name (%(default)s)")
-    parser.add_argument("--features", default=DEFAULT_FEATURES, type=features, help="one row, as a JSON object")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--model", default="demo_model_1", help="a model's id or its endpoint's name (%(default)s)"
+    )
+    parser.add_argument(
+        "--features", default=DEFAULT_FEATURES, type=features, help="one row, as a JSON object"
+    )
     parser.add_argument("--proba", action="store_true", help="also show each class's probability")
     parser.add_argument("--ml-url", default=default_url, help="ml-service, or MLP_ML_URL (%(default)s)")
     return parser.parse_args()
@@ -46,7 +54,9 @@ def features(text: str) -> dict[str, Any]:
     try:
         row = json.loads(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"this is not JSON ({error}); put single quotes around the object") from None
+        raise argparse.ArgumentTypeError(
+            f"this is not JSON ({error}); put single quotes around the object"
+        ) from None
     if not isinstance(row, dict):
         raise argparse.ArgumentTypeError('this must be a JSON object, such as {"age": 41}')
     return row

@@ -43,8 +43,12 @@ FLIGHT_TIME_COLUMNS = [
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tables", type=Path, help="folder with flights.csv.zip, weather.csv, planes.csv, airlines.csv")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "tables", type=Path, help="folder with flights.csv.zip, weather.csv, planes.csv, airlines.csv"
+    )
     flights = joined(parser.parse_args().tables)
     shown = flights.sample(4000, random_state=2013).sort_index()
     write(shown[[*NAMES.values(), "arrival"]], HERE / "flights.csv")
@@ -79,7 +83,7 @@ def rounded(frame: pd.DataFrame) -> pd.DataFrame:
 
 def write(frame: pd.DataFrame, path: Path) -> None:
     frame.to_csv(path, index=False, lineterminator="\n")
-    print(f"{path.name}: {len(frame)} rows, {path.stat().st_size} bytes")  # noqa: T201 - a command-line program
+    print(f"{path.name}: {len(frame)} rows, {path.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

@@ -127,7 +127,12 @@ class TestUploadBecomesRejected:
     def test_a_later_training_is_refused_at_once(self, maker: Caller) -> None:
         dataset = upload(maker, b"a,b,target\n", name="no rows")
 
-        body = {"name": "too late", "model_type": "classification", "framework": "xgboost", "dataset_id": dataset["id"]}
+        body = {
+            "name": "too late",
+            "model_type": "classification",
+            "framework": "xgboost",
+            "dataset_id": dataset["id"],
+        }
 
         assert "rejected" in expect_problem(maker.api("POST", "/models", json=body), 409)["detail"]
 
@@ -143,7 +148,12 @@ def dataset(maker: Caller) -> Json:
 
 class TestTrainingIsRefused:
     def _ask(self, maker: Caller, dataset: Json, **wishes: Any) -> Any:
-        body = {"name": "refused", "model_type": "classification", "framework": "xgboost", "dataset_id": dataset["id"]}
+        body = {
+            "name": "refused",
+            "model_type": "classification",
+            "framework": "xgboost",
+            "dataset_id": dataset["id"],
+        }
         return maker.api("POST", "/models", json={**body, **wishes})
 
     def test_for_a_target_that_is_not_there_naming_the_columns(self, maker: Caller, dataset: Json) -> None:
@@ -164,7 +174,9 @@ class TestTrainingIsRefused:
         assert all(column in problem["detail"] for column in ("a", "b", "target"))
 
     @pytest.mark.parametrize("target", ["one_class", "empty"])
-    def test_for_a_target_with_one_class_or_without_values(self, maker: Caller, dataset: Json, target: str) -> None:
+    def test_for_a_target_with_one_class_or_without_values(
+        self, maker: Caller, dataset: Json, target: str
+    ) -> None:
         problem = expect_problem(self._ask(maker, dataset, target=target), 422)
 
         assert target in problem["detail"]
@@ -209,7 +221,9 @@ class TestPrediction:
 
     def test_of_an_unknown_model(self, maker: Caller) -> None:
         expect_problem(maker.predict(UNKNOWN, {"a": 1}), 404)
-        expect_problem(maker.api("POST", "/predictions", json={"model_id": UNKNOWN, "input_data": {"a": 1}}), 404)
+        expect_problem(
+            maker.api("POST", "/predictions", json={"model_id": UNKNOWN, "input_data": {"a": 1}}), 404
+        )
 
     @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity", "1e999"])
     def test_of_a_number_that_is_not_finite_names_the_field(self, scene: Scene, constant: str) -> None:
@@ -222,7 +236,17 @@ class TestPrediction:
         assert ("feature1", "not_finite") in issues_of(expect_problem(response, 422))
 
     @pytest.mark.parametrize(
-        "body", [{}, {"input_data": []}, {"input_data": {}, "mode": "fast"}, {"input_data": None}, [], "text", 7, None]
+        "body",
+        [
+            {},
+            {"input_data": []},
+            {"input_data": {}, "mode": "fast"},
+            {"input_data": None},
+            [],
+            "text",
+            7,
+            None,
+        ],
     )
     def test_of_a_body_of_another_shape(self, scene: Scene, body: object) -> None:
         expect_problem(scene.nobody.ml("POST", "/predict/demo_model_1", json=body), 422)

@@ -86,7 +86,12 @@ class TestSimplePredict:
         )
 
         assert code == 1
-        for expected in ("feature1: wrong_type", "feature_3: unknown_field", "feature3: missing_field", "request id"):
+        for expected in (
+            "feature1: wrong_type",
+            "feature_3: unknown_field",
+            "feature3: missing_field",
+            "request id",
+        ):
             assert expected in said
 
     @pytest.mark.parametrize("features", ["not json", "[1, 2]", "7"])

@@ -87,7 +87,9 @@ class TestKillingOneProcess:
 
 
 class TestLosingTheTrainingWorker:
-    def test_the_job_finishes_on_another_attempt_with_exactly_one_version(self, stack: Stack, scene: Scene) -> None:
+    def test_the_job_finishes_on_another_attempt_with_exactly_one_version(
+        self, stack: Stack, scene: Scene
+    ) -> None:
         maker = scene.maker
         model = new_model(maker, scene.flights["id"], name="worker lost", parameters=LONG)
         running = under_way(maker, model["job_id"])
@@ -113,7 +115,9 @@ class TestLosingTheTrainingWorker:
             time.sleep(0.1)
         assert finished_job(scene.maker, model["job_id"])["status"] == "succeeded"
 
-    def test_a_worker_that_is_told_to_end_hands_its_job_back_at_once(self, stack: Stack, scene: Scene) -> None:
+    def test_a_worker_that_is_told_to_end_hands_its_job_back_at_once(
+        self, stack: Stack, scene: Scene
+    ) -> None:
         maker = scene.maker
         model = new_model(maker, scene.flights["id"], name="handed back", parameters=LONG)
         under_way(maker, model["job_id"])
@@ -126,7 +130,9 @@ class TestLosingTheTrainingWorker:
 
 
 class TestOutages:
-    def test_without_the_broker_submissions_are_accepted_and_done_later(self, stack: Stack, scene: Scene) -> None:
+    def test_without_the_broker_submissions_are_accepted_and_done_later(
+        self, stack: Stack, scene: Scene
+    ) -> None:
         pid = stack.pids()["redis-broker"]
         os.kill(pid, signal.SIGSTOP)
         try:
@@ -139,7 +145,9 @@ class TestOutages:
 
         assert trained(scene.maker, model)["version"] == 1
 
-    def test_predictions_go_on_while_the_database_and_the_api_are_away(self, stack: Stack, scene: Scene) -> None:
+    def test_predictions_go_on_while_the_database_and_the_api_are_away(
+        self, stack: Stack, scene: Scene
+    ) -> None:
         row, endpoint = scene.rows[0].features, scene.model["endpoint"]
         before = body_of(scene.maker.predict(endpoint, row))
         frozen = [stack.pids()[name] for name in ("postgres", "api-server", "s3", "redis-broker")]

@@ -20,7 +20,11 @@ def key() -> dict[str, str]:
 
 class TestIdempotencyKey:
     def test_a_repeated_upload_makes_one_data_set(self, maker: Caller, key: dict[str, str]) -> None:
-        sent = {"data": {"name": "once"}, "files": {"file": ("flights.csv", FLIGHTS.read_bytes())}, "headers": key}
+        sent = {
+            "data": {"name": "once"},
+            "files": {"file": ("flights.csv", FLIGHTS.read_bytes())},
+            "headers": key,
+        }
 
         first, second = (expect_status(maker.api("POST", "/datasets", **sent), 201) for _ in range(2))
 
@@ -28,7 +32,9 @@ class TestIdempotencyKey:
         assert body_of(maker.api("GET", f"/datasets/{first['id']}/versions"))["total"] == 1
         assert maker.api("GET", f"/datasets/{first['id']}/download").content == FLIGHTS.read_bytes()
 
-    def test_a_repeated_training_makes_one_job(self, scene: Scene, maker: Caller, key: dict[str, str]) -> None:
+    def test_a_repeated_training_makes_one_job(
+        self, scene: Scene, maker: Caller, key: dict[str, str]
+    ) -> None:
         body = {"name": "repeated", "model_type": "classification", "framework": "xgboost"}
         model = body_of(maker.api("POST", "/models", json=body))
         wish = {"dataset_id": scene.flights["id"], "target": "arrival", "parameters": {"n_estimators": 5}}
@@ -47,7 +53,9 @@ class TestIdempotencyKey:
 
     def test_a_key_is_its_users_own(self, scene: Scene, maker: Caller, key: dict[str, str]) -> None:
         mine = expect_status(maker.api("POST", "/projects", json={"name": "same key"}, headers=key), 201)
-        theirs = expect_status(scene.stranger.api("POST", "/projects", json={"name": "same key"}, headers=key), 201)
+        theirs = expect_status(
+            scene.stranger.api("POST", "/projects", json={"name": "same key"}, headers=key), 201
+        )
 
         assert mine["id"] != theirs["id"]
 
@@ -91,7 +99,9 @@ class TestETag:
 
 
 class TestRequests:
-    @pytest.mark.parametrize("path", ["/projects", "/datasets", "/models", "/jobs", "/deployments", "/endpoints"])
+    @pytest.mark.parametrize(
+        "path", ["/projects", "/datasets", "/models", "/jobs", "/deployments", "/endpoints"]
+    )
     def test_a_trailing_slash_makes_no_difference(self, maker: Caller, path: str) -> None:
         plain, slashed = maker.api("GET", path), maker.api("GET", f"{path}/")
 
@@ -137,7 +147,9 @@ class TestLists:
 class TestEvents:
     @pytest.fixture(scope="class")
     def job(self, scene: Scene) -> Json:
-        return finished_job(scene.maker, new_model(scene.maker, scene.flights["id"], name="followed")["job_id"])
+        return finished_job(
+            scene.maker, new_model(scene.maker, scene.flights["id"], name="followed")["job_id"]
+        )
 
     def test_the_stream_tells_states_and_progress_and_ends(self, maker: Caller, job: Json) -> None:
         events = _events(maker, job["id"])

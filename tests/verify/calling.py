@@ -57,7 +57,9 @@ class Caller:
         return {"Authorization": f"Bearer {token}"} if token else {}
 
     def log_in(self) -> httpx2.Response:
-        response = self.api("POST", "/auth/token", data={"username": self.username, "password": self.password})
+        response = self.api(
+            "POST", "/auth/token", data={"username": self.username, "password": self.password}
+        )
         if response.is_success:
             self.tokens = response.json()
         return response

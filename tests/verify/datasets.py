@@ -14,19 +14,24 @@ from tests.verify.registry import expect, expect_problem, expect_status, promise
 from tests.verify.scene import Scene
 
 SMALL: list[Json] = [
-    {"city": name, "people": 10 * n, "growth": n / 4, "target": n % 2} for n, name in enumerate("abcdefgh" * 5)
+    {"city": name, "people": 10 * n, "growth": n / 4, "target": n % 2}
+    for n, name in enumerate("abcdefgh" * 5)
 ]
 
 
 @promise("S1 S30", "projects are created, read, changed, listed and deleted, and are their members' only")
 def projects(scene: Scene) -> str:
     caller = scene.maker
-    made = expect_status(caller.api("POST", "/projects", json={"name": "verify crud", "description": "first"}), 201)
+    made = expect_status(
+        caller.api("POST", "/projects", json={"name": "verify crud", "description": "first"}), 201
+    )
     path = f"/projects/{made['id']}"
     expect_problem(caller.api("POST", "/projects", json={"name": "verify crud"}), 409)
     expect_status(caller.api("PATCH", path, json={"description": "second", "status": "archived"}), 200)
     read = expect_status(caller.api("GET", path), 200)
-    expect((read["description"], read["status"]) == ("second", "archived"), f"after the change it reads {read}")
+    expect(
+        (read["description"], read["status"]) == ("second", "archived"), f"after the change it reads {read}"
+    )
     for method in ("GET", "PATCH", "DELETE"):
         body = {"json": {"description": "mine now"}} if method == "PATCH" else {}
         expect_problem(scene.stranger.api(method, path, **body), 404)
@@ -43,7 +48,10 @@ def project_details(scene: Scene) -> str:
     body = {"name": "verify details", "tags": ["verify-tag", "b"], "config": config}
     made = expect_status(scene.maker.api("POST", "/projects", json=body), 201)
     read = expect_status(scene.maker.api("GET", f"/projects/{made['id']}"), 200)
-    expect(read["config"] == config and read["tags"] == body["tags"], f"it reads {read['config']}, {read['tags']}")
+    expect(
+        read["config"] == config and read["tags"] == body["tags"],
+        f"it reads {read['config']}, {read['tags']}",
+    )
     found = expect_status(scene.maker.api("GET", "/projects", params={"tag": "verify-tag"}), 200)["items"]
     expect([each["id"] for each in found] == [made["id"]], f"the tag finds {len(found)} projects")
     expect_status(scene.maker.api("DELETE", f"/projects/{made['id']}"), 204)
@@ -60,7 +68,9 @@ def kept_bytes(scene: Scene) -> str:
     return f"{len(back.content)} bytes came back with sha256 {sha256[:12]}…"
 
 
-@promise("S33", "CSV, JSON and Parquet of one table have one schema; other files are refused by their content")
+@promise(
+    "S33", "CSV, JSON and Parquet of one table have one schema; other files are refused by their content"
+)
 def formats(scene: Scene) -> str:
     csv_bytes = as_csv(SMALL[0], [each.values() for each in SMALL])
     parquet = io.BytesIO()
@@ -71,7 +81,8 @@ def formats(scene: Scene) -> str:
         dataset = upload(scene.maker, content, name=f"format {name}", file_name=name)
         expect(dataset["status"] == "ready", f"{name} is {dataset['status']}: {dataset['error']}")
         expect(
-            dataset["statistics"]["row_count"] == len(SMALL), f"{name} has {dataset['statistics']['row_count']} rows"
+            dataset["statistics"]["row_count"] == len(SMALL),
+            f"{name} has {dataset['statistics']['row_count']} rows",
         )
         schemas.append([(each["name"], each["type"]) for each in dataset["schema"]])
     expect(schemas[0] == schemas[1] == schemas[2], f"the schemas differ: {schemas}")
@@ -89,23 +100,32 @@ def formats(scene: Scene) -> str:
 def profile(scene: Scene) -> str:
     with FLIGHTS.open(newline="") as file:
         lines = list(csv.DictReader(file))
-    found = expect_status(scene.maker.api("GET", f"/datasets/{scene.flights['id']}/profile"), 200)["statistics"]
+    found = expect_status(scene.maker.api("GET", f"/datasets/{scene.flights['id']}/profile"), 200)[
+        "statistics"
+    ]
     expect(found["row_count"] == len(lines), f"{found['row_count']} rows, the file has {len(lines)}")
     for name, column in found["columns"].items():
         values = [line[name] for line in lines if line[name]]
         expect(column["missing"] == len(lines) - len(values), f"{name}: {column['missing']} missing")
-        expect(column["distinct"] == len(set(values)), f"{name}: {column['distinct']} distinct, not {len(set(values))}")
+        expect(
+            column["distinct"] == len(set(values)),
+            f"{name}: {column['distinct']} distinct, not {len(set(values))}",
+        )
         if column["type"] in ("integer", "decimal"):
             _expect_moments(name, column, [float(value) for value in values])
     most = found["columns"]["origin"]["categories"][0]
     counted = sum(line["origin"] == most["value"] for line in lines)
     expect(most["count"] == counted, f"{most['value']} is counted {most['count']} times, not {counted}")
-    return f"{len(found['columns'])} columns: missing, distinct, mean, range and counts as counted independently"
+    return (
+        f"{len(found['columns'])} columns: missing, distinct, mean, range and counts as counted independently"
+    )
 
 
 def _expect_moments(name: str, column: Json, values: list[float]) -> None:
     for key, mine in (("mean", statistics.fmean(values)), ("minimum", min(values)), ("maximum", max(values))):
-        expect(abs(column[key] - mine) <= 1e-9 * max(1.0, abs(mine)), f"{name}: {key} {column[key]}, not {mine}")
+        expect(
+            abs(column[key] - mine) <= 1e-9 * max(1.0, abs(mine)), f"{name}: {key} {column[key]}, not {mine}"
+        )
 
 
 @promise("S35", "a data set has versions; the same bytes again are the version that has them")
@@ -116,7 +136,9 @@ def versions(scene: Scene) -> str:
     second = first + b"z,1,1.5,0\n"
     added = expect_status(scene.maker.api("POST", path, files={"file": ("b.csv", second)}), 201)
     again = expect_status(scene.maker.api("POST", path, files={"file": ("c.csv", first)}), 200)
-    expect((added["version"], again["version"]) == (2, 1), f"versions {added['version']} and {again['version']}")
+    expect(
+        (added["version"], again["version"]) == (2, 1), f"versions {added['version']} and {again['version']}"
+    )
     for number, content in ((1, first), (2, second)):
         back = scene.maker.api("GET", f"{path}/{number}/download").content
         expect(back == content, f"version {number} has other bytes")

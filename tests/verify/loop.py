@@ -68,7 +68,9 @@ def new_model(caller: Caller, dataset_id: str, **wishes: Any) -> Json:
         "model_type": "classification",
         "framework": "lightgbm",
         "target": "arrival",
-        "parameters": {"n_estimators": 60, "seed": 7} if wishes.get("framework", "lightgbm") == "lightgbm" else {},
+        "parameters": {"n_estimators": 60, "seed": 7}
+        if wishes.get("framework", "lightgbm") == "lightgbm"
+        else {},
         **wishes,
     }
     model: Json = body_of(caller.api("POST", "/models", json={"dataset_id": dataset_id, **wanted}))
@@ -92,7 +94,9 @@ def deploy(caller: Caller, model: Json, *, version: int | None = None) -> Json:
         time.sleep(POLL_SECONDS)
         deployment = body_of(caller.api("GET", f"/deployments/{deployment['deployment_id']}"))
     if deployment["status"] != "deployed":
-        raise NotDone(f"the deployment of {model['name']!r} is {deployment['status']}: {deployment.get('reason')}")
+        raise NotDone(
+            f"the deployment of {model['name']!r} is {deployment['status']}: {deployment.get('reason')}"
+        )
     return deployment
 
 

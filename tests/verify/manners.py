@@ -45,13 +45,17 @@ def request_ids(scene: Scene) -> str:
         scene.nobody.api("GET", "//health", headers={"X-Request-ID": mine}),
         scene.nobody.ml("GET", "/health", headers={"X-Request-ID": mine}),
     ):
-        expect(response.headers.get("x-request-id") == mine, f"{response.request.url} gave {response.headers}")
+        expect(
+            response.headers.get("x-request-id") == mine, f"{response.request.url} gave {response.headers}"
+        )
     problem = expect_problem(scene.nobody.api("GET", "/projects", headers={"X-Request-ID": mine}), 401)
     expect(problem["request_id"] == mine, f"the problem has {problem['request_id']}")
     return f"{mine} in both headers and in a problem"
 
 
-@promise("S117", "the API documents itself: valid OpenAPI, Swagger pages, a summary and one id for each operation")
+@promise(
+    "S117", "the API documents itself: valid OpenAPI, Swagger pages, a summary and one id for each operation"
+)
 def openapi(scene: Scene) -> str:
     counts = []
     for name, call in (("api-server", scene.nobody.api), ("ml-service", scene.nobody.ml)):
@@ -73,14 +77,18 @@ def operations_answer(scene: Scene) -> str:
     api = _operations(_openapi(scene.nobody, "api-server"))
     count = len(api) + len(_operations(_openapi(scene.nobody, "ml-service")))
     expect(count >= FEWEST_OPERATIONS, f"there are {count} operations")
-    plain = [path for method, path, _ in api if method == "get" and "{" not in path and path.startswith("/api/v1/")]
+    plain = [
+        path for method, path, _ in api if method == "get" and "{" not in path and path.startswith("/api/v1/")
+    ]
     for path in plain:
         expect_status(scene.maker.api("GET", path.removeprefix("/api/v1")), 200, 403)
     return f"{count} operations; {len(plain)} lists and pages of api-server answered"
 
 
 def _openapi(caller: Caller, name: str) -> Json:
-    response = caller.api("GET", "//openapi.json") if name == "api-server" else caller.ml("GET", "/openapi.json")
+    response = (
+        caller.api("GET", "//openapi.json") if name == "api-server" else caller.ml("GET", "/openapi.json")
+    )
     document: Json = expect_status(response, 200)
     return document
 
@@ -89,7 +97,10 @@ def _operations(document: Json) -> list[tuple[str, str, Json]]:
     """(method, path, operation) of each public operation."""
     verbs = {"get", "post", "put", "patch", "delete"}
     found = [
-        (verb, path, each) for path, item in document["paths"].items() for verb, each in item.items() if verb in verbs
+        (verb, path, each)
+        for path, item in document["paths"].items()
+        for verb, each in item.items()
+        if verb in verbs
     ]
     return [each for each in found if not each[1].startswith("/internal")]
 
@@ -103,29 +114,42 @@ def health(scene: Scene) -> str:
     ):
         expect(set(expect_status(live, 200)) >= {"status", "version"}, f"/health of {name} says {live.text}")
         body = expect_status(ready, 200)
-        expect(all(each["ok"] for each in body["checks"].values()), f"{name} is ready with a failed check: {body}")
+        expect(
+            all(each["ok"] for each in body["checks"].values()),
+            f"{name} is ready with a failed check: {body}",
+        )
         seen.append(f"{name}: {', '.join(body['checks'])}")
     expect(
-        set(scene.nobody.api("GET", "//health/ready").json()["checks"]) >= {"postgres", "broker", "storage"}, str(seen)
+        set(scene.nobody.api("GET", "//health/ready").json()["checks"]) >= {"postgres", "broker", "storage"},
+        str(seen),
     )
     return "; ".join(seen)
 
 
 @promise("S77 S78", "both services publish Prometheus metrics that count what happens")
 def metrics(scene: Scene) -> str:
-    before = _samples(scene.nobody.ml("GET", "/metrics").text), _samples(scene.nobody.api("GET", "//metrics").text)
+    before = (
+        _samples(scene.nobody.ml("GET", "/metrics").text),
+        _samples(scene.nobody.api("GET", "//metrics").text),
+    )
     for _ in range(5):
         expect_status(scene.nobody.predict("demo_model_1", DEMO_ROW), 200)
         expect_status(scene.nobody.api("GET", "/algorithms"), 200)
-    after = _samples(scene.nobody.ml("GET", "/metrics").text), _samples(scene.nobody.api("GET", "//metrics").text)
+    after = (
+        _samples(scene.nobody.ml("GET", "/metrics").text),
+        _samples(scene.nobody.api("GET", "//metrics").text),
+    )
     grown = [
         sum(later.get(name, 0) - old.get(name, 0) >= 5 for name in later)
         for old, later in zip(before, after, strict=True)
     ]
     expect(
-        all(grown), f"after five requests {grown[0]} counters of ml-service and {grown[1]} of api-server grew by five"
+        all(grown),
+        f"after five requests {grown[0]} counters of ml-service and {grown[1]} of api-server grew by five",
     )
-    return f"{len(after[0])} and {len(after[1])} samples; five requests moved {grown[0]} and {grown[1]} counters"
+    return (
+        f"{len(after[0])} and {len(after[1])} samples; five requests moved {grown[0]} and {grown[1]} counters"
+    )
 
 
 def _samples(text: str) -> dict[str, float]:
@@ -149,12 +173,15 @@ def statistics_of_models(scene: Scene) -> str:
     return f"{after['total_requests']} requests, success rate {after['success_rate']:.3f}"
 
 
-@promise("S1", "lists come in pages without gaps or repeats; a repeated creation with its key makes one thing")
+@promise(
+    "S1", "lists come in pages without gaps or repeats; a repeated creation with its key makes one thing"
+)
 def lists_and_keys(scene: Scene) -> str:
     caller = scene.newcomer()
     headers = {"Idempotency-Key": secrets.token_hex(8)}
     made = [
-        expect_status(caller.api("POST", "/projects", json={"name": "once"}, headers=headers), 201) for _ in range(2)
+        expect_status(caller.api("POST", "/projects", json={"name": "once"}, headers=headers), 201)
+        for _ in range(2)
     ]
     expect(made[0]["id"] == made[1]["id"], "the repeated request made a second project")
     expect_problem(caller.api("POST", "/projects", json={"name": "other"}, headers=headers), 422)

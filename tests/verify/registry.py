@@ -66,9 +66,15 @@ def expect_problem(response: httpx2.Response, status: int) -> dict[str, Any]:
     expect(media_type.startswith("application/problem+json"), f"{asked} answered {status} as {media_type!r}")
     missing = PROBLEM_MEMBERS - problem.keys()
     expect(not missing, f"the problem of {asked} lacks {sorted(missing)}")
-    expect(problem["status"] == status, f"the problem of {asked} says status {problem['status']}, the answer {status}")
+    expect(
+        problem["status"] == status,
+        f"the problem of {asked} says status {problem['status']}, the answer {status}",
+    )
     sent = response.headers.get("x-request-id")
-    expect(problem["request_id"] == sent, f"request id {problem['request_id']} in the problem, {sent} in the header")
+    expect(
+        problem["request_id"] == sent,
+        f"request id {problem['request_id']} in the problem, {sent} in the header",
+    )
     return problem
 
 
