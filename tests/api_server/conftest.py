@@ -33,7 +33,7 @@ SignIn = Callable[..., Awaitable[SignedIn]]
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     with servers_environment(tmp_path_factory.mktemp("servers")) as found:
-        yield {**found, "JOB_LEASE_SECONDS": "30", "DEPLOY_WAIT_SECONDS": "3", "REFRESH_GRACE_SECONDS": "0.5"}
+        yield {**found, "JOB_LEASE_SECONDS": "30", "DEPLOY_WAIT_SECONDS": "1", "REFRESH_GRACE_SECONDS": "0.5"}
 
 
 @pytest.fixture(scope="session")

@@ -121,6 +121,12 @@ class ObjectStore:
             return False
         return True
 
+    def list_keys(self, prefix: str) -> Iterator[str]:
+        with _faults():
+            for found in self._client.list_objects(self._bucket, prefix=prefix, recursive=True):
+                if found.object_name is not None:
+                    yield found.object_name
+
     def delete(self, keys: list[str]) -> None:
         """Delete objects; one that is not there is no error."""
         with _faults():
