@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import FunctionTransformer
@@ -20,7 +21,7 @@ from platform_kit.contract.algorithms import ALGORITHMS, Framework
 from platform_kit.contract.artifact import Manifest, Task
 from platform_kit.contract.inputs import RowChecker
 from platform_kit.contract.jobs import TrainSpec
-from tests.ml_service.factories import ignore, people_table, spec
+from tests.ml_service.factories import ignore, people_table, spec, table_from
 
 EVERY_TRAINING = [
     pytest.param(each.name, task, target, id=f"{each.name}-{target}")
@@ -100,6 +101,27 @@ class TestParity:
 
         assert answers == [(row.prediction, row.probabilities) for row in manifest.golden_rows]
 
+    @pytest.mark.parametrize(
+        ("cells", "keys"),
+        [
+            (["true", "false"], {"true": True, "false": False}),
+            (["1.0", "2.0"], {"1.0": 1.0, "2.0": 2.0}),
+            (["7", "8"], {"7": 7, "8": 8}),
+        ],
+    )
+    def test_labels_keep_their_type_through_the_stored_manifest(
+        self, tmp_path: Path, cells: list[str], keys: dict[str, Any]
+    ) -> None:
+        frame = pd.DataFrame({"x": range(40), "y": cells * 20})
+        asked = spec("lightgbm", target="y", preprocessing={})
+        _, manifest = stored(table_from(frame, tmp_path), asked, tmp_path)
+
+        label, shares = Predictor(manifest, tmp_path).predict([[3.0]])[0]
+
+        assert list(shares or {}) == sorted(keys)
+        likeliest = max(shares or {}, key=lambda key: (shares or {})[key])
+        assert (label, type(label)) == (keys[likeliest], type(keys[likeliest]))
+
     @pytest.mark.parametrize("algorithm", [each.name for each in ALGORITHMS])
     def test_any_finite_number_and_unseen_text_are_answered(self, tmp_path: Path, algorithm: str) -> None:
         task = next(each.tasks for each in ALGORITHMS if each.name == algorithm)[-1]
@@ -171,6 +193,13 @@ class TestCorruption:
         path.unlink()
         with pytest.raises(CorruptArtifact, match="missing"):
             Predictor(manifest, tmp_path)
+
+    def test_an_encoder_of_a_later_version_is_refused(self, tmp_path: Path) -> None:
+        _, manifest = stored(people_table(tmp_path, 60), spec("dummy"), tmp_path)
+        later = manifest.model_copy(update={"encoder": {**manifest.encoder, "format": 99}})
+
+        with pytest.raises(CorruptArtifact, match="encoder"):
+            Predictor(later, tmp_path)
 
     def test_a_model_of_other_columns_is_refused(self, tmp_path: Path) -> None:
         table = people_table(tmp_path, 60)

@@ -151,6 +151,9 @@ class TestForms:
 
         assert table.json_row(0) == {"a": 1, "b": 'x, "y"\nz'}
 
+    def test_a_quoted_cell_may_follow_a_space(self, tmp_path: Path) -> None:
+        assert csv_table(tmp_path, 'a, b\n1, "x, y"\n').json_row(0) == {"a": 1, "b": "x, y"}
+
     def test_white_space_around_names_and_cells_does_not_count(self, tmp_path: Path) -> None:
         assert csv_table(tmp_path, "a, b\n1, x \n").json_row(0) == {"a": 1, "b": "x"}
 

@@ -23,7 +23,12 @@ class Predictor:
 
     def __init__(self, manifest: Manifest, directory: Path) -> None:
         """directory: holds the manifest's files, already verified. Raises CorruptArtifact."""
-        encoder = Encoder.from_json(manifest.encoder)
+        try:
+            encoder = Encoder.from_json(manifest.encoder)
+        except ValueError as error:
+            raise CorruptArtifact(
+                "The manifest's encoder has a form that this version does not know."
+            ) from error
         if encoder.names != manifest.contract.names:
             raise CorruptArtifact("The manifest's encoder and its input contract name different columns.")
         self._scorer = load(manifest, directory)

@@ -7,6 +7,7 @@ float64 operations in the same order, so that training and serving agree to the 
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
@@ -125,8 +126,9 @@ class CategoryPart(_Part):
     has_other: bool
     has_missing: bool
 
-    def model_post_init(self, _context: Any, /) -> None:
-        self.__dict__["_places"] = {text: place for place, text in enumerate(self.categories)}
+    @cached_property
+    def places(self) -> dict[str, int]:
+        return {text: place for place, text in enumerate(self.categories)}
 
     @classmethod
     def learnt(cls, name: str, cells: Iterable[str | None], *, limit: int) -> Self:
@@ -148,8 +150,7 @@ class CategoryPart(_Part):
         """The column that is 1, or -1 for none."""
         if text is None:
             return len(self.categories) + self.has_other if self.has_missing else -1
-        places: dict[str, int] = self.__dict__["_places"]
-        return places.get(text, len(places) if self.has_other else -1)
+        return self.places.get(text, len(self.categories) if self.has_other else -1)
 
     def fill(self, cells: Cells, into: Floats) -> None:
         into[:] = 0.0

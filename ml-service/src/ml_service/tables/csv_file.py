@@ -52,7 +52,7 @@ def _delimiter(sample: str) -> str:
 
 
 def _widths(sample: str, delimiter: str) -> list[int]:
-    reader = csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter, skipinitialspace=True)
     widths: list[int] = []
     try:
         for record in reader:
@@ -68,7 +68,7 @@ def _widths(sample: str, delimiter: str) -> list[int]:
 
 def _records(file: io.TextIOBase | io.TextIOWrapper, delimiter: str) -> Iterator[Record]:
     """Yield the records that are not blank. Raises NotCsv for broken quotes, CellTooLong."""
-    reader = csv.reader(file, delimiter=delimiter, strict=True)
+    reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True, strict=True)
     line = 1
     try:
         for record in reader:

@@ -125,7 +125,7 @@ def _svm(setup: Setup) -> Estimator:
     if not setup.classifies:
         return SVR(**setup.parameters)
     folds = max(2, min(5, setup.smallest_class))
-    return CalibratedClassifierCV(SVC(**setup.parameters), ensemble=False, cv=folds, n_jobs=setup.threads)
+    return CalibratedClassifierCV(SVC(**setup.parameters), ensemble=False, cv=folds)
 
 
 def _naive_bayes(setup: Setup) -> Estimator:

@@ -21,8 +21,9 @@ _SOURCE_LINE = re.compile(r"^\[[\d:]+\] \S+: (?:Check failed: [^:]*: )?")
 Answer = TypeVar("Answer")
 
 _CHUNKS = 25
+"""A boosting grows in at most this many steps."""
 _CHUNK_SECONDS = 0.25
-"""A forest grows in at most this many steps, and longer ones when a step takes less than this time."""
+"""A step that takes less is followed by one twice as large."""
 _WARM_CLASS_WEIGHT = "class_weight presets"
 """The library warns that such presets may change between warm starts; here every step sees the same rows."""
 
@@ -97,7 +98,8 @@ def _grown(
 ) -> None:
     parameter, unit = _rounds(recipe)
     total = int(estimator.get_params()[parameter])
-    done, step = 0, max(1, total // _CHUNKS)
+    # Each step of a boosting bins the rows again, a step of a forest costs nothing but its trees.
+    done, step = 0, int(estimator.get_params().get("n_jobs") or max(1, total // _CHUNKS))
     estimator.set_params(warm_start=True)
     while done < total:
         done = min(total, done + step)
