@@ -8,13 +8,14 @@ from uuid import UUID, uuid4
 
 import asyncpg
 from fastapi import Depends, Request
-from platform_kit.plumbing.problems import Unavailable
+from platform_kit.plumbing.problems import Problem, Unavailable
 from sqlalchemy import DateTime, MetaData, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm.exc import StaleDataError
 
 from api_server.settings import Settings
 
@@ -94,6 +95,8 @@ async def transaction(sessions: Sessions) -> AsyncIterator[AsyncSession]:
     try:
         async with sessions() as session, session.begin():
             yield session
+    except StaleDataError as error:
+        raise ChangedAtOnce from error
     except DATABASE_FAULTS as error:
         raise DatabaseUnavailable from error
 
@@ -103,6 +106,17 @@ class DatabaseUnavailable(Unavailable):
 
     def __init__(self) -> None:
         super().__init__("The database does not answer; nothing was changed. Please try again.")
+
+
+class ChangedAtOnce(Problem):
+    """Two changes read the same revision, and the other one was written first."""
+
+    status, title, code = 412, "Changed meanwhile", "changed_meanwhile"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Somebody else changed this at the same moment; read it again, then repeat the change."
+        )
 
 
 def get_sessions(request: Request) -> Sessions:
