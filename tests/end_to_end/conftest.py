@@ -17,8 +17,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="session")
-def scene(stack: Stack) -> Scene:
-    return Scene(api_url=stack.api_url, ml_url=stack.ml_url, data_dir=stack.data_dir)
+def scene(stack: Stack) -> Iterator[Scene]:
+    with Scene(api_url=stack.api_url, ml_url=stack.ml_url, data_dir=stack.data_dir) as scene:
+        yield scene
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -41,10 +41,11 @@ LONG = {"n_estimators": 2500, "learning_rate": 0.01, "seed": 5}
 
 
 @pytest.fixture
-def patient(stack: Stack) -> Caller:
+def patient(stack: Stack) -> Iterator[Caller]:
     """A newcomer whose client tries again for as long as an outage may last."""
-    scene = Scene(stack.api_url, stack.ml_url, stack.data_dir, patience_seconds=LONGEST_OUTAGE_SECONDS)
-    return scene.newcomer()
+    patience = LONGEST_OUTAGE_SECONDS
+    with Scene(stack.api_url, stack.ml_url, stack.data_dir, patience_seconds=patience) as scene:
+        yield scene.newcomer()
 
 
 def go_round(caller: Caller, *, strike: Callable[[], None]) -> Json:
@@ -68,6 +69,9 @@ def go_round(caller: Caller, *, strike: Callable[[], None]) -> Json:
 
 class TestKillingOneProcess:
     def test_every_process_is_among_those_that_are_killed_here(self, stack: Stack) -> None:
+        for name in PROCESSES:
+            stack.await_return(name, old_pid=0)
+
         assert set(stack.pids()) == set(PROCESSES)
 
     @pytest.mark.parametrize("name", PROCESSES)

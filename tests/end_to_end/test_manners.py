@@ -144,13 +144,13 @@ class TestLists:
         assert "in between" not in [each["name"] for each in second["items"]]
 
 
-class TestEvents:
-    @pytest.fixture(scope="class")
-    def job(self, scene: Scene) -> Json:
-        return finished_job(
-            scene.maker, new_model(scene.maker, scene.flights["id"], name="followed")["job_id"]
-        )
+@pytest.fixture(scope="module")
+def job(scene: Scene) -> Json:
+    model = new_model(scene.maker, scene.flights["id"], name="followed")
+    return finished_job(scene.maker, model["job_id"])
 
+
+class TestEvents:
     def test_the_stream_tells_states_and_progress_and_ends(self, maker: Caller, job: Json) -> None:
         events = _events(maker, job["id"])
 

@@ -14,7 +14,11 @@ from tests.verify.scene import Scene
 def test_a_platform_survives_a_stop_and_the_death_of_its_supervisor(tmp_path: Path) -> None:
     stack = Stack(tmp_path / "data")
     stack.start()
-    scene = Scene(stack.api_url, stack.ml_url, stack.data_dir)
+    with Scene(stack.api_url, stack.ml_url, stack.data_dir) as scene:
+        survive(stack, scene)
+
+
+def survive(stack: Stack, scene: Scene) -> None:
     row, endpoint = scene.rows[0].features, scene.model["endpoint"]
     answer = body_of(scene.maker.predict(endpoint, row))["confidence_score"]
 

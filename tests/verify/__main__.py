@@ -38,7 +38,8 @@ def verified(chosen: list[Promise]) -> int:
         ml_url=os.environ.get("ML_URL", "http://127.0.0.1:8001").rstrip("/"),
         data_dir=Path(os.environ.get("PLATFORM_DATA_DIR", ".data")),
     )
-    outcomes = [holds(each, scene) for each in chosen]
+    with scene:
+        outcomes = [holds(each, scene) for each in chosen]
     print(f"\n{sum(outcomes)} passed, {len(outcomes) - sum(outcomes)} failed")
     return 0 if outcomes and all(outcomes) else 1
 

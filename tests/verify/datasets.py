@@ -6,8 +6,8 @@ import io
 import json
 import statistics
 
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from tests.verify.loop import FLIGHTS, Json, as_csv, body_of, upload
 from tests.verify.registry import expect, expect_problem, expect_status, promise

@@ -2,9 +2,11 @@
 
 import json
 import secrets
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 from tests.verify.calling import Caller
 from tests.verify.loop import FLIGHTS, Json, Row, body_of, deploy, new_model, rows_of, trained, upload
@@ -16,10 +18,19 @@ class Scene:
     ml_url: str
     data_dir: Path
     patience_seconds: float = 0.0
+    open_callers: ExitStack = field(default_factory=ExitStack)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.open_callers.close()
 
     def anybody(self) -> Caller:
         """A caller without a credential."""
-        return Caller(self.api_url, self.ml_url, patience_seconds=self.patience_seconds)
+        caller = Caller(self.api_url, self.ml_url, patience_seconds=self.patience_seconds)
+        self.open_callers.enter_context(caller.http)
+        return caller
 
     def newcomer(self) -> Caller:
         """A fresh account, signed in."""
