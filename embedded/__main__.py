@@ -1,4 +1,4 @@
-"""`python -m embedded dev | demo | run -- COMMAND | memory`: the platform on this machine."""
+"""`python -m embedded dev | demo | run -- COMMAND | memory | clean`: the platform on this machine."""
 
 import argparse
 import asyncio
@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from embedded import memory
+from embedded import memory, orphans
 from embedded.commands import run_command, run_dev
 from embedded.errors import StartFailed
-from embedded.layout import REPOSITORY, Layout
+from embedded.layout import REPOSITORY, Layout, exclusive
 from embedded.logs import complain
 from embedded.stack import Options
 
@@ -48,6 +48,18 @@ def _memory(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _clean(arguments: argparse.Namespace) -> int:
+    layout = Layout(arguments.data_dir.resolve())
+    if not layout.run.exists():
+        print(f"There is no platform data in {layout.root}.")
+        return 0
+    with exclusive(layout):
+        orphans.reclaim(layout.run / "processes.json")
+        layout.clean()
+    print(f"The platform data in {layout.root} are deleted.")
+    return 0
+
+
 def _options(arguments: argparse.Namespace) -> Options:
     return Options(
         data_dir=arguments.data_dir,
@@ -71,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     _add(
         commands.add_parser("memory", help="what each process of a running platform keeps in memory"), _memory
     )
+    _add(commands.add_parser("clean", help="delete all data of a stopped platform"), _clean)
     return parser
 
 

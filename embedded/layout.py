@@ -3,8 +3,9 @@
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,10 @@ from typing import Any
 from embedded.errors import StartFailed
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+DIRECTORIES = (
+    *("postgres", "postgres.new", "redis-broker", "redis-cache", "s3"),
+    *("ml-cache", "scratch", "logs", "run"),
+)
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,15 @@ class Layout:
                 f"The data directory {self.root} cannot be written ({error.strerror}). "
                 "Choose another one with PLATFORM_DATA_DIR=<directory>, or give it to the user who runs this."
             ) from None
+
+    def clean(self) -> None:
+        """Delete what a platform made here, and nothing else. Call it only while holding the directory."""
+        for entry in DIRECTORIES:
+            shutil.rmtree(self.root / entry, ignore_errors=True)
+        for file in (self.credentials, self.secrets):
+            file.unlink(missing_ok=True)
+        with suppress(OSError):  # something of somebody else's is in it
+            self.root.rmdir()
 
 
 def write_private(path: Path, content: str) -> None:

@@ -205,7 +205,7 @@ def _watchers(
     api: Mapping[str, str], flower: Mapping[str, str], *, schedule: Path, flower_port: int
 ) -> list[Recipe]:
     """They start last: nobody waits for them."""
-    celery = ("celery", "-A", "api_server.worker")
+    celery = ("celery", "-q", "-A", "api_server.worker")
     needs = ("api-server", "ml-service", "workers-consume")
     return [
         Recipe(
@@ -223,6 +223,7 @@ def _watchers(
             environment=flower,
             needs=needs,
             ready=probes.http_answers(flower_port, "/healthcheck"),
+            shows=lambda line: line.startswith(("[W", "[E", "[C", "Traceback")),
             awaited=False,
         ),
     ]

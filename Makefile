@@ -1,0 +1,100 @@
+# Needs make and Python 3.11 or newer. Everything else is installed into .venv by the targets themselves.
+# Variables: PYTHON, API_PORT, ML_PORT, PLATFORM_DATA_DIR, ARGS (passed to pytest and to the checks).
+
+PYTHON ?= python3
+API_PORT ?= 8000
+ML_PORT ?= 8001
+PLATFORM_DATA_DIR ?= $(CURDIR)/.data
+API_URL ?= http://127.0.0.1:$(API_PORT)
+ML_URL ?= http://127.0.0.1:$(ML_PORT)
+export API_PORT ML_PORT PLATFORM_DATA_DIR API_URL ML_URL
+
+VENV := .venv
+IN_VENV := $(VENV)/bin/python
+PACKAGES := platform-kit api-server ml-service
+PIP := $(IN_VENV) -m pip --disable-pip-version-check install --quiet --no-input
+COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-annotate --no-header --no-emit-package platform-kit $(UPGRADE)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+##@ Try it
+
+.PHONY: demo
+demo: $(VENV)/.embedded ## Start the platform, run the whole loop on real data, and stop
+	@exec $(IN_VENV) -m embedded demo
+
+.PHONY: dev
+dev: $(VENV)/.embedded ## Start the platform and stay until Ctrl-C (API_PORT=8000 ML_PORT=8001)
+	@exec $(IN_VENV) -m embedded dev
+
+.PHONY: memory
+memory: $(VENV)/.embedded ## Show what each process of the running platform keeps in memory
+	@exec $(IN_VENV) -m embedded memory
+
+.PHONY: clean-data
+clean-data: $(VENV)/.embedded ## Delete all data of the stopped platform (PLATFORM_DATA_DIR)
+	@exec $(IN_VENV) -m embedded clean
+
+##@ Change it
+
+.PHONY: test
+test: $(VENV)/.dev ## Run the tests, on real servers (ARGS="-k upload")
+	@exec $(IN_VENV) -m pytest $(ARGS)
+
+.PHONY: check
+check: $(VENV)/.dev ## Check format, style, types, architecture, locks, links and secrets: seconds
+	@$(VENV)/bin/ruff format --quiet --check . || { echo 'Some files are not formatted: make fix'; exit 1; }
+	@$(VENV)/bin/ruff check --quiet .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports --no-logo
+	@$(IN_VENV) -m pytest -q -m repository tests/stack
+
+.PHONY: fix
+fix: $(VENV)/.dev ## Format the code and repair what can be repaired
+	@$(VENV)/bin/ruff check --quiet --fix-only .
+	@$(VENV)/bin/ruff format .
+
+.PHONY: verify
+verify: $(VENV)/.dev ## Check every promise of a running platform over the network (API_URL, ML_URL)
+	@exec $(IN_VENV) -m tests.verify $(ARGS)
+
+.PHONY: lock
+lock: $(VENV)/.dev ## Resolve the dependencies again (UPGRADE=--upgrade for newer versions)
+	$(COMPILE) -o requirements/dev.txt requirements/dev.in requirements/embedded.in $(PACKAGES:%=%/pyproject.toml)
+	$(COMPILE) -o requirements/embedded.txt -c requirements/dev.txt requirements/embedded.in $(PACKAGES:%=%/pyproject.toml)
+	$(COMPILE) -o requirements/api-server.txt -c requirements/dev.txt api-server/pyproject.toml
+	$(COMPILE) -o requirements/ml-service.txt -c requirements/dev.txt ml-service/pyproject.toml
+
+##@ Help
+
+.PHONY: help
+help: ## Show this help
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+
+# What is installed carries a stamp; a changed lock or package description makes the stamp old.
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo 'Python 3.11 or newer is needed, and "$(PYTHON)" is not. Install one (Debian, Ubuntu: apt-get install python3 python3-venv),'; \
+		echo 'or name one: make PYTHON=/path/to/python3.12'; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo '"$(PYTHON)" cannot make virtual environments. Install the missing part (Debian, Ubuntu: apt-get install python3-venv).'; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.embedded: $(VENV)/.python requirements/embedded.txt $(PACKAGES:%=%/pyproject.toml)
+	@echo 'Installing the platform into $(VENV) (the first time it downloads about 300 MB) ...'
+	@$(PIP) --require-hashes --no-compile -r requirements/embedded.txt
+	@$(PIP) --no-deps --no-build-isolation $(PACKAGES:%=-e ./%)
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.embedded requirements/dev.txt
+	@echo 'Installing the tools for tests and checks into $(VENV) ...'
+	@$(PIP) --require-hashes --no-compile -r requirements/dev.txt
+	@touch $@
