@@ -71,11 +71,22 @@ def spec(algorithm: str = "random_forest", **facts: Any) -> TrainSpec:
         task=task,
         framework=facts.pop("framework", framework),
         algorithm=algorithm,
-        parameters=facts.pop("parameters", {}),
+        parameters=facts.pop("parameters", FEW_ROUNDS.get(algorithm, {})),
         target=target,
         preprocessing=facts.pop("preprocessing", {"exclude": others}),
         **facts,
     )
+
+
+FEW_ROUNDS = {
+    "random_forest": {"n_estimators": 25},
+    "extra_trees": {"n_estimators": 25},
+    "hist_gradient_boosting": {"max_iter": 25},
+    "xgboost": {"n_estimators": 30},
+    "lightgbm": {"n_estimators": 30},
+    "svm": {"kernel": "linear"},
+}
+"""Parameters that make a training short."""
 
 
 def ignore(_progress: Progress) -> None:

@@ -14,6 +14,7 @@ from ml_service.tables.problems import (
     NoRows,
     NotParquet,
     TableProblem,
+    UndecodableText,
     UnnamedColumns,
     UnstorableText,
     UnsupportedColumnType,
@@ -101,6 +102,21 @@ class TestRefusals:
         path.touch()
 
         with pytest.raises(EmptyFile):
+            read(path, FileType.PARQUET)
+
+    @pytest.mark.parametrize("part", [b"some text", b"a_name"])
+    def test_text_that_is_not_utf8(self, tmp_path: Path, part: bytes) -> None:
+        path = tmp_path / "data.parquet"
+        pq.write_table(
+            pa.table({"a_name": ["some text"]}),
+            path,
+            compression="none",
+            use_dictionary=False,
+            write_statistics=False,
+        )
+        path.write_bytes(path.read_bytes().replace(part, part[:-1] + b"\xff"))
+
+        with pytest.raises((NotParquet, UndecodableText), match=r"UTF-?8"):
             read(path, FileType.PARQUET)
 
     def test_a_truncated_file_is_no_parquet(self, tmp_path: Path) -> None:

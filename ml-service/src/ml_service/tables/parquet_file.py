@@ -9,7 +9,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ml_service.tables.names import check_names
-from ml_service.tables.problems import EmptyFile, NonFiniteNumbers, NoRows, NotParquet, UnsupportedColumnType
+from ml_service.tables.problems import (
+    EmptyFile,
+    NonFiniteNumbers,
+    NoRows,
+    NotParquet,
+    UndecodableText,
+    UnsupportedColumnType,
+)
 from ml_service.tables.table import LARGEST_EXACT_INTEGER, Array
 from ml_service.tables.text import convert, infer
 from platform_kit.contract.problem import Issue, IssueCode, pointer_to, shown
@@ -23,19 +30,24 @@ def read_parquet(path: Path) -> tuple[list[str], list[tuple[ColumnType, Array]]]
     """Return column names and typed columns. Raises TableProblem."""
     if path.stat().st_size == 0:
         raise EmptyFile("The file is empty. Send one with at least one row.")
-    table = _load(path)
-    kept = [number for number, name in enumerate(table.column_names) if not _PANDAS_INDEX.fullmatch(name)]
-    names = [table.column_names[number] for number in kept]
+    table, every_name = _load(path)
+    kept = [number for number, name in enumerate(every_name) if not _PANDAS_INDEX.fullmatch(name)]
+    names = [every_name[number] for number in kept]
     check_names(names)
     if table.num_rows == 0:
         raise NoRows("The file has columns but no rows. Send one with at least one row.")
     return names, [_column(name, table.column(number)) for name, number in zip(names, kept, strict=True)]
 
 
-def _load(path: Path) -> pa.Table:
+def _load(path: Path) -> tuple[pa.Table, list[str]]:
+    """Return the table and its column names; in a damaged file neither need be valid text."""
     try:
         with pq.ParquetFile(path) as file:
-            return file.read(use_threads=False)
+            table = file.read(use_threads=False)
+        table.validate(full=True)
+        return table, list(table.column_names)
+    except UnicodeDecodeError as error:
+        raise UndecodableText("A column's name is not UTF-8. Write the file again.") from error
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise NotParquet(f"The file cannot be read as Parquet: {reason}.") from error
