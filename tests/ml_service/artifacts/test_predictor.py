@@ -1,6 +1,9 @@
 """The promise of the platform: a deployed model answers what its training library answers."""
 
 import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +125,20 @@ class TestParity:
         likeliest = max(shares or {}, key=lambda key: (shares or {})[key])
         assert (label, type(label)) == (keys[likeliest], type(keys[likeliest]))
 
+    @pytest.mark.parametrize(
+        "algorithm", ["random_forest", "hist_gradient_boosting", "knn", "xgboost", "lightgbm"]
+    )
+    def test_several_threads_may_ask_at_once(self, tmp_path: Path, algorithm: str) -> None:
+        table = people_table(tmp_path)
+        _, manifest = stored(table, spec(algorithm), tmp_path)
+        predictor, rows = Predictor(manifest, tmp_path), as_requests(table, manifest)
+        expected = predictor.predict(rows)
+
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(lambda row: predictor.predict([row])[0], rows))
+
+        assert answers == expected
+
     @pytest.mark.parametrize("algorithm", [each.name for each in ALGORITHMS])
     def test_any_finite_number_and_unseen_text_are_answered(self, tmp_path: Path, algorithm: str) -> None:
         task = next(each.tasks for each in ALGORITHMS if each.name == algorithm)[-1]
@@ -215,3 +232,10 @@ class TestCorruption:
 
         with pytest.raises(CorruptArtifact, match="does not load"):
             read_skops(path)
+
+
+def test_predicting_imports_no_pandas_of_ours() -> None:
+    """The libraries may bring it along when a model is loaded; the encoder and the predictor do without."""
+    script = "import sys, ml_service.artifacts.predictor; raise SystemExit('pandas' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", script], check=False, timeout=60).returncode == 0

@@ -104,6 +104,7 @@ def _hist_gradient_boosting(setup: Setup) -> Estimator:
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     kind = HistGradientBoostingClassifier if setup.classifies else HistGradientBoostingRegressor
+    # Its sums depend on the number of threads: alone among these, it repeats to the bit only with as many.
     # The library stops early above 10 000 rows; then rounds would not be what was asked for.
     return kind(**setup.parameters, early_stopping=False, random_state=setup.seed)
 

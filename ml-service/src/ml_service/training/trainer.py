@@ -91,12 +91,14 @@ def train(table: Table, spec: TrainSpec, report: Report, *, threads: int | None 
     test_matrix = encoder.matrix(data.test)
     answers = answers_of(estimator, test_matrix, task=spec.task)
     baseline = _baseline(setup, matrix, data, test_matrix)
-    evaluation = {
+    evaluation: dict[str, Any] = {
         "baseline": {"algorithm": "dummy", "metrics": metrics_of(data.test_values, baseline)},
         "feature_importances": importances(estimator, encoder.features),
+        "threads": setup.threads,
         "warnings": warnings,
-        **({} if target.classes is None else class_report(data.test_values, answers, target.classes)),
     }
+    if target.classes is not None:
+        evaluation |= class_report(data.test_values, answers, target.classes)
     return TrainedModel(
         estimator=estimator,
         encoder=encoder,
