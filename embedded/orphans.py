@@ -49,6 +49,7 @@ def reclaim(path: Path) -> list[str]:
     }
     for each in left.values():
         _signal(each["pid"], each["stop_signal"])
+        _signal(each["pid"], signal.SIGCONT)  # a suspended process heeds nothing else
     _wait_or_kill([each["pid"] for each in left.values()], seconds=GRACE_SECONDS)
     stray = strays(known["run_id"])
     _wait_or_kill(stray, seconds=0)

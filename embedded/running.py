@@ -87,6 +87,11 @@ class Platform:
         """None while it does not run, for instance between a death and the next start."""
         return self._stack.supervisor.processes[name].pid
 
+    def is_ready(self, *names: str) -> bool:
+        """Whether all of these processes run and do their work, as far as the supervisor has heard."""
+        processes = self._stack.supervisor.processes
+        return all(processes[name].pid is not None and not processes[name].trouble for name in names)
+
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
         """Send a signal to one process; if that ends it, it is started again."""
         self._stack.supervisor.processes[name].signal(number)
