@@ -32,7 +32,7 @@ _OUT_OF_MEMORY = {
     "detail": "The job needs more memory than it may use. Try fewer rows or columns, or a smaller model.",
 }
 _PR_SET_PDEATHSIG = 1
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class Parent:
@@ -72,7 +72,7 @@ def main() -> int:
     _end_with_parent()
     parent = Parent.on_stdout()
     threads = int(os.environ.get("TRAINING_THREADS") or len(os.sched_getaffinity(0)))
-    _prepare_openmp(threads)
+    _set_threads(threads)
     order = json.loads(sys.stdin.buffer.readline())
     try:
         _run(order, parent, threads)
@@ -81,11 +81,15 @@ def main() -> int:
     return 0
 
 
-def _prepare_openmp(threads: int) -> None:
-    """Idle threads must sleep: beside busy processes, spinning ones made small fits 20 times slower."""
-    for name in _THREAD_VARIABLES:
-        os.environ[name] = str(threads)
+def _set_threads(threads: int) -> None:
+    """Idle threads must sleep: beside busy processes, spinning ones made small fits 20 times slower.
+
+    Linear algebra gets one thread: the matrices here are too small to gain from more, and it cannot sleep.
+    """
+    os.environ["OMP_NUM_THREADS"] = str(threads)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for name in _BLAS_VARIABLES:
+        os.environ[name] = "1"
 
 
 def _run(order: dict[str, Any], parent: Parent, threads: int) -> None:

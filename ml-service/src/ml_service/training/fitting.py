@@ -44,7 +44,7 @@ def fit(
         FitStyle.XGBOOST: _xgboost,
         FitStyle.LIGHTGBM: _lightgbm,
     }
-    with threadpool_limits(limits=threads), caught_warnings() as sentences:
+    with threadpool_limits(limits={"openmp": threads, "blas": 1}), caught_warnings() as sentences:
         asked(lambda: fitters[recipe.style](recipe, estimator, matrix, values, meter))
     _single_threaded(estimator)
     return sentences
