@@ -8,16 +8,16 @@ from uuid import UUID, uuid4
 
 import asyncpg
 from fastapi import Depends, Request
-from platform_kit.plumbing.problems import Problem, Unavailable
 from sqlalchemy import DateTime, MetaData, func
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.orm.exc import StaleDataError
 
 from api_server.settings import Settings
+from platform_kit.plumbing.problems import Problem, Unavailable
 
 Sessions = async_sessionmaker[AsyncSession]
 
@@ -32,6 +32,12 @@ DATABASE_FAULTS = (
     TimeoutError,
 )
 """What a lost, restarting or full Postgres raises; asyncpg's own errors come from connecting."""
+
+PASSING_STATES = ("08", "40", "53", "55P03", "57")
+"""SQLSTATEs, or their classes, of faults that pass: connection lost, deadlock, resources, lock wait, shutdown or start.
+
+SQLAlchemy has no class of its own for them; they come as plain DBAPIError.
+"""
 
 
 class Base(DeclarativeBase):
@@ -98,6 +104,10 @@ async def transaction(sessions: Sessions) -> AsyncIterator[AsyncSession]:
     except StaleDataError as error:
         raise ChangedAtOnce from error
     except DATABASE_FAULTS as error:
+        raise DatabaseUnavailable from error
+    except DBAPIError as error:
+        if not str(getattr(error.orig, "sqlstate", "")).startswith(PASSING_STATES):
+            raise
         raise DatabaseUnavailable from error
 
 
