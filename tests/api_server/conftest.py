@@ -88,7 +88,9 @@ def _http(app: ASGIApp, *, base: str = PREFIX) -> httpx2.AsyncClient:
 
 
 @pytest.fixture
-async def client(running: tuple[ASGIApp, dict[str, Any]], sessions: Sessions) -> AsyncIterator[httpx2.AsyncClient]:
+async def client(
+    running: tuple[ASGIApp, dict[str, Any]], sessions: Sessions
+) -> AsyncIterator[httpx2.AsyncClient]:
     async with _http(running[0]) as http:
         yield http
 

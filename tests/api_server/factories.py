@@ -14,9 +14,23 @@ from api_server.database import Sessions, transaction
 from platform_kit.contract.access import Role
 from platform_kit.contract.artifact import DatasetDigest, GoldenRow, Manifest, ManifestRef, Split, Task
 from platform_kit.contract.inputs import FieldContract, InputContract
-from platform_kit.contract.jobs import Claim, Finish, Heartbeat, HeartbeatReply, Outcome, ProfileResult, TrainResult
+from platform_kit.contract.jobs import (
+    Claim,
+    Finish,
+    Heartbeat,
+    HeartbeatReply,
+    Outcome,
+    ProfileResult,
+    TrainResult,
+)
 from platform_kit.contract.problem import ProblemDetail
-from platform_kit.contract.schema import CategoryCount, Column, ColumnStatistics, ColumnType, DatasetStatistics
+from platform_kit.contract.schema import (
+    CategoryCount,
+    Column,
+    ColumnStatistics,
+    ColumnType,
+    DatasetStatistics,
+)
 from platform_kit.contract.serving import Proof, ReplicaReport, ServingState
 
 PREFIX = "/api/v1"
@@ -49,15 +63,24 @@ async def sign_up(
     return SignedIn(http=http, id=UUID(user["id"]), username=name, refresh_token=tokens["refresh_token"])
 
 
-async def upload(who: SignedIn, *, content: bytes = CSV, name: str = "people.csv", **fields: str) -> dict[str, Any]:
-    answer = await who.http.post("/datasets", data={"name": "people", **fields}, files={"file": (name, content)})
+async def upload(
+    who: SignedIn, *, content: bytes = CSV, name: str = "people.csv", **fields: str
+) -> dict[str, Any]:
+    answer = await who.http.post(
+        "/datasets", data={"name": "people", **fields}, files={"file": (name, content)}
+    )
     assert answer.status_code == 201, answer.text
     found: dict[str, Any] = answer.json()
     return found
 
 
 async def new_model(who: SignedIn, **fields: Any) -> dict[str, Any]:
-    body = {"name": f"model{next(_numbers)}", "model_type": "classification", "framework": "lightgbm", **fields}
+    body = {
+        "name": f"model{next(_numbers)}",
+        "model_type": "classification",
+        "framework": "lightgbm",
+        **fields,
+    }
     answer = await who.http.post("/models", json=body)
     assert answer.status_code == 201, answer.text
     found: dict[str, Any] = answer.json()
@@ -160,7 +183,9 @@ def profile_result() -> ProfileResult:
         statistics=DatasetStatistics(
             row_count=3,
             columns={
-                "age": ColumnStatistics(type=ColumnType.INTEGER, count=3, missing=0, distinct=3, minimum=25, maximum=47),
+                "age": ColumnStatistics(
+                    type=ColumnType.INTEGER, count=3, missing=0, distinct=3, minimum=25, maximum=47
+                ),
                 "city": _categories(lyon=2, paris=1),
                 "target": _categories(yes=2, no=1),
             },

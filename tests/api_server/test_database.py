@@ -1,7 +1,7 @@
 """The order that a client relies on: commit first, then the answer. FastAPI's default is the other way round."""
 
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import httpx2
 import pytest
@@ -40,7 +40,9 @@ class Story:
             return {}
 
         @self.app.post("/ours", status_code=201)
-        async def ours(session: Annotated[AsyncSession, Depends(watched, scope="function")]) -> dict[str, Any]:
+        async def ours(
+            session: Annotated[AsyncSession, Depends(watched, scope="function")],
+        ) -> dict[str, Any]:
             return {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,7 +83,7 @@ class TestOrder:
         assert story.told == ["answer 201", "commit"]
 
     def test_is_the_one_that_every_route_uses(self) -> None:
-        (dependency,) = SessionDep.__metadata__
+        (dependency,) = get_args(SessionDep)[1:]
 
         assert dependency.scope == "function"
 

@@ -1,6 +1,5 @@
 import asyncio
 from collections.abc import AsyncIterator
-from uuid import UUID
 
 import pytest
 import redis.asyncio
@@ -31,15 +30,13 @@ class TestPublishDue:
     async def test_rings_each_doorbell_once(
         self, maker: SignedIn, relay: Relay, broker: "redis.asyncio.Redis"
     ) -> None:
-        job_ids = [(await upload(maker))["job_id"] for _ in range(3)]
+        for _ in range(3):
+            await upload(maker)
 
         assert await relay.publish_due() == 3
         assert await relay.publish_due() == 0
 
-        messages = b"".join(await broker.lrange(str(Queue.DATA), 0, -1))  # type: ignore[misc]
-        assert len(messages) > 0
-        assert await broker.llen(str(Queue.DATA)) == 3  # type: ignore[misc]
-        assert all(UUID(each) for each in job_ids)
+        assert await broker.llen(str(Queue.DATA)) == 3
 
     async def test_by_three_relays_at_once_rings_no_bell_twice(
         self, maker: SignedIn, settings: Settings, sessions: Sessions, broker: "redis.asyncio.Redis"
@@ -51,17 +48,24 @@ class TestPublishDue:
         counts = await asyncio.gather(*(each.publish_due() for each in relays))
 
         assert sum(counts) == 10
-        assert await broker.llen(str(Queue.DATA)) == 10  # type: ignore[misc]
+        assert await broker.llen(str(Queue.DATA)) == 10
 
     async def test_keeps_what_a_broker_that_is_away_did_not_take(
-        self, maker: SignedIn, settings: Settings, sessions: Sessions, relay: Relay, broker: "redis.asyncio.Redis"
+        self,
+        maker: SignedIn,
+        settings: Settings,
+        sessions: Sessions,
+        relay: Relay,
+        broker: "redis.asyncio.Redis",
     ) -> None:
         await upload(maker)
-        nowhere = settings.model_copy(update={"broker_url": type(settings.broker_url)("redis://127.0.0.1:1/0")})
+        nowhere = settings.model_copy(
+            update={"broker_url": type(settings.broker_url)("redis://127.0.0.1:1/0")}
+        )
         cut_off = Relay(settings, sessions, make_celery("relay", nowhere))
 
         with pytest.raises((OperationalError, OSError)):
             await cut_off.publish_due()
 
         assert await relay.publish_due() == 1
-        assert await broker.llen(str(Queue.DATA)) == 1  # type: ignore[misc]
+        assert await broker.llen(str(Queue.DATA)) == 1

@@ -10,14 +10,14 @@ from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 from fastapi import Header, Request
-from platform_kit.contract.artifact import canonical_json
-from platform_kit.plumbing.problems import Problem
 from pydantic import BaseModel
 from sqlalchemy import String, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from api_server.database import Base, HasCreatedAt, utc_now
+from platform_kit.contract.artifact import canonical_json
+from platform_kit.plumbing.problems import Problem
 
 Shape = TypeVar("Shape", bound=BaseModel)
 

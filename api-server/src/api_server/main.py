@@ -8,14 +8,9 @@ from typing import Any
 import redis.asyncio
 import uvicorn
 from fastapi import FastAPI
-from platform_kit.plumbing.health import Check, health_router
-from platform_kit.plumbing.http import create_service
-from platform_kit.plumbing.logging import set_up_logging
-from platform_kit.plumbing.object_store import ObjectStore
 from sqlalchemy import text
 
 from api_server import __version__
-from api_server.projects import internal as projects_internal
 from api_server.auth import router as auth
 from api_server.database import make_engine, make_sessions
 from api_server.datasets import router as datasets
@@ -26,10 +21,15 @@ from api_server.jobs import internal as jobs_internal
 from api_server.jobs import router as jobs
 from api_server.ml_client import MlClient
 from api_server.predictions import router as predictions
+from api_server.projects import internal as projects_internal
 from api_server.projects import router as projects
 from api_server.registry import router as registry
 from api_server.settings import Settings
 from api_server.training import router as training
+from platform_kit.plumbing.health import Check, health_router
+from platform_kit.plumbing.http import create_service
+from platform_kit.plumbing.logging import set_up_logging
+from platform_kit.plumbing.object_store import ObjectStore
 
 PREFIX = "/api/v1"
 DESCRIPTION = """From a table of data to a watched prediction endpoint:

@@ -7,10 +7,10 @@ from urllib.parse import quote
 
 import httpx2
 from fastapi import Response
-from platform_kit.contract.prediction import Prediction
-from platform_kit.plumbing.problems import MEDIA_TYPE, Unavailable
 
 from api_server.settings import Settings
+from platform_kit.contract.prediction import Prediction
+from platform_kit.plumbing.problems import MEDIA_TYPE, Unavailable
 
 PASSED_ON = ("authorization", "x-api-key", "x-request-id")
 

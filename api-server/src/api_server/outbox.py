@@ -3,12 +3,12 @@
 from datetime import datetime
 from uuid import UUID
 
-from platform_kit.contract.jobs import Queue
 from sqlalchemy import BigInteger, Identity, String, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from api_server.database import Base, HasCreatedAt
+from platform_kit.contract.jobs import Queue
 
 CHANNEL = "outbox"
 """The NOTIFY channel that wakes the relay."""

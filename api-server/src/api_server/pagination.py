@@ -10,12 +10,13 @@ from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
 from fastapi import Depends, Query
-from platform_kit.contract.problem import Issue, IssueCode
-from platform_kit.plumbing.problems import InvalidRequest
 from pydantic import BaseModel
 from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
+
+from platform_kit.contract.problem import Issue, IssueCode
+from platform_kit.plumbing.problems import InvalidRequest
 
 T = TypeVar("T")
 Sortable = Mapping[str, InstrumentedAttribute[Any]]

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import Depends, Header, Response
+
 from platform_kit.plumbing.problems import Problem
 
 

@@ -12,9 +12,6 @@ import asyncpg
 import structlog
 from celery import Celery
 from kombu.exceptions import OperationalError
-from platform_kit.contract.jobs import RUN_JOB
-from platform_kit.plumbing.celery_app import make_celery
-from platform_kit.plumbing.logging import set_up_logging
 
 from api_server import outbox, tables
 from api_server.database import (
@@ -28,6 +25,9 @@ from api_server.database import (
 from api_server.handlers import HANDLERS
 from api_server.jobs import service as jobs
 from api_server.settings import Settings
+from platform_kit.contract.jobs import RUN_JOB
+from platform_kit.plumbing.celery_app import make_celery
+from platform_kit.plumbing.logging import set_up_logging
 
 RETRY_SECONDS = 1.0
 BROKER_FAULTS = (OperationalError, OSError)
@@ -96,16 +96,20 @@ class Relay:
         dsn = self._settings.database_url.get_secret_value().replace("+asyncpg", "", 1)
         while True:
             try:
-                connection = await asyncpg.connect(dsn, timeout=3)
-                try:
-                    await connection.add_listener(outbox.CHANNEL, lambda *_: self._wake.set())
-                    while not connection.is_closed():
-                        await asyncio.sleep(RETRY_SECONDS)
-                finally:
-                    connection.terminate()
+                await self._listen_once(dsn)
             except DATABASE_FAULTS as error:
                 log.warning("relay.listen_failed", error=type(error).__name__)
             await asyncio.sleep(RETRY_SECONDS)
+
+    async def _listen_once(self, dsn: str) -> None:
+        connection = await asyncpg.connect(dsn, timeout=3)
+        closed = asyncio.Event()
+        try:
+            connection.add_termination_listener(lambda _: closed.set())
+            await connection.add_listener(outbox.CHANNEL, lambda *_: self._wake.set())
+            await closed.wait()
+        finally:
+            connection.terminate()
 
 
 async def run(settings: Settings) -> None:

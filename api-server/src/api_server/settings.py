@@ -1,9 +1,10 @@
 from pathlib import Path
 from typing import Annotated
 
+from pydantic import AfterValidator, Field, SecretStr
+
 from platform_kit.contract.access import Role
 from platform_kit.plumbing.settings import KitSettings, long_enough
-from pydantic import AfterValidator, Field, SecretStr
 
 
 class Settings(KitSettings):

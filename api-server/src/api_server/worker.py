@@ -7,6 +7,16 @@ from uuid import UUID, uuid4
 
 import structlog
 from celery import Celery
+
+from api_server import tables
+from api_server.database import Sessions, make_engine, make_sessions, transaction
+from api_server.handlers import HANDLERS
+from api_server.housekeeping.chores import CHORES
+from api_server.jobs import service as jobs
+from api_server.jobs.errors import NothingToClaim
+from api_server.jobs.service import Work
+from api_server.settings import Settings
+from api_server.task_runner import TaskRunner
 from platform_kit.contract.jobs import (
     RUN_JOB,
     Finish,
@@ -17,15 +27,6 @@ from platform_kit.contract.jobs import (
     Queue,
 )
 from platform_kit.plumbing.celery_app import make_celery
-
-from api_server import tables
-from api_server.database import Sessions, make_engine, make_sessions, transaction
-from api_server.handlers import HANDLERS
-from api_server.housekeeping.chores import CHORES
-from api_server.jobs import service as jobs
-from api_server.jobs.errors import NothingToClaim
-from api_server.settings import Settings
-from api_server.task_runner import TaskRunner
 
 SUBMIT_CHORE = "platform.submit_chore"
 
@@ -75,11 +76,13 @@ async def _submit_chore(name: str) -> None:
     async with transaction(_sessions()) as session:
         await jobs.submit(
             session,
-            kind=JobKind.HOUSEKEEPING,
-            subject_id=uuid4(),
-            project_id=None,
-            created_by=None,
-            request={"chore": name},
+            work=Work(
+                kind=JobKind.HOUSEKEEPING,
+                subject_id=uuid4(),
+                project_id=None,
+                created_by=None,
+                request={"chore": name},
+            ),
             max_attempts=settings.job_max_attempts,
         )
 

@@ -2,94 +2,23 @@
 
 import os
 
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    # Before any library reads it: one row is answered faster by one thread than by a crew that has to meet first.
-    os.environ.setdefault(_name, "1")
-
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from typing import Any
-
 import uvicorn
-from fastapi import FastAPI
 
-from ml_service import __version__
-from ml_service.serving import demo_models
-from ml_service.serving.control_plane import ControlPlane
-from ml_service.serving.desired_state import DesiredState
-from ml_service.serving.directory import Directory
-from ml_service.serving.loaded_models import LoadedModels
-from ml_service.serving.principals import Principals
-from ml_service.serving.router import router
-from ml_service.serving.service import Serving
-from ml_service.serving.version_store import VersionStore
 from ml_service.settings import Settings
-from platform_kit.plumbing.health import Check, health_router
-from platform_kit.plumbing.http import create_service
 from platform_kit.plumbing.logging import set_up_logging
-from platform_kit.plumbing.object_store import ObjectStore
 
-DESCRIPTION = """Answers predictions. Try `demo_model_1` without signing in; for your own models send the access token
-that the Platform API gives you. Each model has its own typed description at `/models/{model}/openapi.json`."""
-
-TAGS = [
-    {"name": "predictions", "description": "Rows in, answers out."},
-    {"name": "models", "description": "What is served, and how it is doing."},
-    {"name": "health", "description": "Is it alive, is it ready, how is it doing?"},
-]
-
-
-def create_app(settings: Settings) -> FastAPI:
-    store = ObjectStore.from_settings(settings)
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        control = ControlPlane.from_settings(settings)
-        versions = VersionStore(
-            store, settings.ml_cache_dir / "versions", entries=settings.version_cache_entries
-        )
-        models = LoadedModels(versions, entries=settings.model_cache_entries)
-        state = DesiredState(control, models, settings)
-        principals = Principals(control, settings)
-        demos = demo_models.none()
-        if settings.demo_models:
-            demos = await asyncio.to_thread(demo_models.prepare, settings.ml_cache_dir / "demo")
-        app.state.desired_state = state
-        tasks = [asyncio.create_task(state.run()), asyncio.create_task(principals.save_forever())]
-        directory = Directory(control, state, models, demos)
-        serving = Serving(
-            settings, principals=principals, directory=directory, state=state, models=models, demos=demos
-        )
-        yield {"serving": serving}
-        for task in tasks:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-        await control.close()
-
-    async def state_is_there() -> str:
-        if not app.state.desired_state.is_known:
-            raise LookupError("nothing heard from api-server yet")
-        return f"{len(app.state.desired_state.active)} models"
-
-    checks: dict[str, Check] = {"desired_state": state_is_there}
-    app = create_service(
-        title="Prediction service",
-        description=DESCRIPTION,
-        version=__version__,
-        lifespan=lifespan,
-        show_values=settings.problems_show_values,
-        tags=TAGS,
-    )
-    app.include_router(router)
-    app.include_router(health_router(__version__, checks))
-    return app
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def main() -> None:
     settings = Settings.from_environment()
     set_up_logging("ml-service", level=settings.log_level, log_format=settings.log_format)
+    for name in THREAD_VARIABLES:
+        # One thread answers a row faster than a crew that has to meet first.
+        os.environ.setdefault(name, "1")
+    # Imported here, because the libraries behind it read those variables when they are loaded.
+    from ml_service.app import create_app
+
     uvicorn.run(
         create_app(settings),
         host=settings.ml_host,

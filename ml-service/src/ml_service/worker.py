@@ -14,13 +14,13 @@ from uuid import UUID, uuid4
 import structlog
 from celery import Celery
 from celery.signals import worker_init, worker_ready, worker_shutting_down
-from platform_kit.contract.jobs import RUN_JOB
-from platform_kit.plumbing.celery_app import make_celery
-from platform_kit.plumbing.object_store import ObjectStore
 
 from ml_service.jobs.control import JobControl
 from ml_service.jobs.runner import JobRunner, sweep
 from ml_service.settings import Settings
+from platform_kit.contract.jobs import RUN_JOB
+from platform_kit.plumbing.celery_app import make_celery
+from platform_kit.plumbing.object_store import ObjectStore
 
 log = structlog.get_logger(__name__)
 settings = Settings.from_environment()

@@ -37,7 +37,7 @@ class TestJudge:
         ],
     )
     def test_says_what_a_foreign_file_is(self, name: str, head: bytes, said: str) -> None:
-        with pytest.raises(FormatNotAccepted, match=".") as refused:
+        with pytest.raises(FormatNotAccepted) as refused:
             judge(name, head)
 
         assert said in refused.value.detail

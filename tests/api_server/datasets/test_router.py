@@ -35,9 +35,19 @@ class TestCreate:
         body = answer.json()
         assert answer.status_code == 201
         assert answer.headers["Location"] == f"/api/v1/datasets/{body['id']}"
-        assert (body["status"], body["version"], body["file_type"], body["file_size"]) == ("pending", 1, "csv", len(CSV))
+        assert (body["status"], body["version"], body["file_type"], body["file_size"]) == (
+            "pending",
+            1,
+            "csv",
+            len(CSV),
+        )
         assert body["digest"] == hashlib.sha256(CSV).hexdigest()
-        assert (body["tags"], body["error"], body["schema"], body["statistics"]) == (["a", "b"], None, None, None)
+        assert (body["tags"], body["error"], body["schema"], body["statistics"]) == (
+            ["a", "b"],
+            None,
+            None,
+            None,
+        )
         job = (await maker.http.get(f"/jobs/{body['job_id']}")).json()
         assert (job["kind"], job["status"], job["project_id"]) == ("profile", "queued", body["project_id"])
 
@@ -53,7 +63,8 @@ class TestCreate:
     async def test_takes_the_fields_in_any_order(self, maker: SignedIn) -> None:
         boundary = "x" * 20
         parts = [
-            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n'.encode() + CSV,
+            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n'.encode()
+            + CSV,
             f'--{boundary}\r\nContent-Disposition: form-data; name="name"\r\n\r\nlate'.encode(),
         ]
         body = b"\r\n".join(parts) + f"\r\n--{boundary}--\r\n".encode()
@@ -120,7 +131,9 @@ class TestCreate:
         assert (without.status_code, without.json()["errors"][0]["field"]) == (422, "other")
         assert (cut_off.status_code, cut_off.json()["code"]) == (400, "upload_broken")
 
-    async def test_keeps_to_who_may(self, maker: SignedIn, other: SignedIn, sign_in: SignIn, client: Any) -> None:
+    async def test_keeps_to_who_may(
+        self, maker: SignedIn, other: SignedIn, sign_in: SignIn, client: Any
+    ) -> None:
         project = (await maker.http.post("/projects", json={"name": "mine"})).json()["id"]
         reader = await sign_in(Role.USER)
 
@@ -189,7 +202,9 @@ class TestVersions:
     async def test_of_a_foreign_dataset_are_not_found(self, maker: SignedIn, other: SignedIn) -> None:
         dataset = await upload(maker)
 
-        answer = await other.http.post(f"/datasets/{dataset['id']}/versions", files={"file": ("b.csv", b"a\n1\n")})
+        answer = await other.http.post(
+            f"/datasets/{dataset['id']}/versions", files={"file": ("b.csv", b"a\n1\n")}
+        )
 
         assert answer.status_code == 404
         assert (await maker.http.get(f"/datasets/{dataset['id']}")).json()["version"] == 1
@@ -256,7 +271,9 @@ class TestDelete:
 
         assert (answer.status_code, answer.json()["code"]) == (409, "dataset_in_use")
 
-    async def test_during_its_profile_fails_the_job_and_nothing_else(self, maker: SignedIn, worker: Worker) -> None:
+    async def test_during_its_profile_fails_the_job_and_nothing_else(
+        self, maker: SignedIn, worker: Worker
+    ) -> None:
         dataset = await upload(maker)
         claim = await worker.claim(dataset["job_id"])
         await maker.http.delete(f"/datasets/{dataset['id']}")
@@ -268,10 +285,17 @@ class TestDelete:
 class TestList:
     async def test_filters_and_pages(self, maker: SignedIn) -> None:
         for number in range(5):
-            await upload(maker, name=f"{number}.csv", tags="even" if number % 2 == 0 else "odd", description=f"no {number}")
+            await upload(
+                maker,
+                name=f"{number}.csv",
+                tags="even" if number % 2 == 0 else "odd",
+                description=f"no {number}",
+            )
 
         even = (await maker.http.get("/datasets", params={"tag": "even", "limit": 2})).json()
-        rest = (await maker.http.get("/datasets", params={"tag": "even", "cursor": even["next_cursor"]})).json()
+        rest = (
+            await maker.http.get("/datasets", params={"tag": "even", "cursor": even["next_cursor"]})
+        ).json()
         found = (await maker.http.get("/datasets", params={"q": "NO 3"})).json()
 
         assert [each["description"] for each in even["items"] + rest["items"]] == ["no 4", "no 2", "no 0"]

@@ -11,7 +11,15 @@ from platform_kit.contract.access import Role
 from platform_kit.contract.jobs import Outcome
 from platform_kit.contract.serving import Proof
 from tests.api_server.conftest import SignIn
-from tests.api_server.factories import FakeReplica, SignedIn, Worker, failure, new_model, trained_model, upload
+from tests.api_server.factories import (
+    FakeReplica,
+    SignedIn,
+    Worker,
+    failure,
+    new_model,
+    trained_model,
+    upload,
+)
 
 
 async def deploy(
@@ -20,7 +28,9 @@ async def deploy(
     """Deploy while a replica goes on polling, as it does in life."""
     asked = asyncio.create_task(who.http.post(f"/models/{model['id']}/deploy", json=body))
     while not asked.done():
-        await replica.prove_all(holds=holds, reason=None if holds else "golden row 3: prediction is 'no', not 'yes'")
+        await replica.prove_all(
+            holds=holds, reason=None if holds else "golden row 3: prediction is 'no', not 'yes'"
+        )
         await asyncio.sleep(0.02)
     return await asked
 
@@ -39,13 +49,20 @@ class TestDeploy:
         answer = await deploy(maker, replica, model)
 
         body = answer.json()
-        assert (answer.status_code, body["status"], body["version"], body["endpoint"]) == (200, "deployed", 1, "churn")
+        assert (answer.status_code, body["status"], body["version"], body["endpoint"]) == (
+            200,
+            "deployed",
+            1,
+            "churn",
+        )
         assert body["url"].endswith("/predict/churn")
         assert [(each.endpoint, each.version) for each in replica.state.active or []] == [("churn", 1)]
         found = (await maker.http.get(f"/models/{model['id']}")).json()
         assert (found["status"], found["is_deployed"], found["deployed_version"]) == ("deployed", True, 1)
 
-    async def test_waits_for_every_live_replica(self, maker: SignedIn, worker: Worker, replica: FakeReplica) -> None:
+    async def test_waits_for_every_live_replica(
+        self, maker: SignedIn, worker: Worker, replica: FakeReplica
+    ) -> None:
         model = await trained_model(maker, worker)
         slow = FakeReplica(replica._internal, "replica-2")
         await slow.sync()
@@ -75,7 +92,9 @@ class TestDeploy:
         history = (await maker.http.get("/deployments", params={"model_id": model["id"]})).json()["items"]
         assert [(each["version"], each["status"]) for each in history] == [(2, "failed"), (1, "deployed")]
 
-    async def test_replaces_the_version_before(self, maker: SignedIn, worker: Worker, replica: FakeReplica) -> None:
+    async def test_replaces_the_version_before(
+        self, maker: SignedIn, worker: Worker, replica: FakeReplica
+    ) -> None:
         model = await trained_model(maker, worker)
         await deploy(maker, replica, model)
         await second_version(maker, worker, model)
@@ -148,7 +167,12 @@ class TestDeploy:
 
     @pytest.mark.parametrize(
         ("body", "status"),
-        [({"version": 9}, 404), ({"version": 0}, 422), ({"config": {"magic": 1}}, 422), ({"versoin": 1}, 422)],
+        [
+            ({"version": 9}, 404),
+            ({"version": 0}, 422),
+            ({"config": {"magic": 1}}, 422),
+            ({"versoin": 1}, 422),
+        ],
     )
     async def test_refuses_what_it_cannot_do(
         self, maker: SignedIn, worker: Worker, body: dict[str, Any], status: int
@@ -193,7 +217,9 @@ class TestProof:
 
         assert (await maker.http.get(f"/deployments/{wish}")).json()["status"] == "deploying"
 
-    async def test_by_two_replicas_counts_once(self, maker: SignedIn, worker: Worker, replica: FakeReplica) -> None:
+    async def test_by_two_replicas_counts_once(
+        self, maker: SignedIn, worker: Worker, replica: FakeReplica
+    ) -> None:
         model = await trained_model(maker, worker)
         wish = (await maker.http.post(f"/models/{model['id']}/deploy")).json()["deployment_id"]
         others = [FakeReplica(replica._internal, f"r{n}") for n in range(4)]
@@ -205,7 +231,9 @@ class TestProof:
 
 
 class TestEndpoints:
-    async def test_remember_what_served_when(self, maker: SignedIn, worker: Worker, replica: FakeReplica) -> None:
+    async def test_remember_what_served_when(
+        self, maker: SignedIn, worker: Worker, replica: FakeReplica
+    ) -> None:
         model = await trained_model(maker, worker, name="churn")
         before = datetime.now(UTC).isoformat()
         await deploy(maker, replica, model)
@@ -258,12 +286,21 @@ class TestEndpoints:
         assert (await maker.http.get(f"/models/{model['id']}")).json()["status"] == "trained"
 
     async def test_of_others_are_not_found(
-        self, maker: SignedIn, other: SignedIn, client: httpx2.AsyncClient, worker: Worker, replica: FakeReplica
+        self,
+        maker: SignedIn,
+        other: SignedIn,
+        client: httpx2.AsyncClient,
+        worker: Worker,
+        replica: FakeReplica,
     ) -> None:
         model = await trained_model(maker, worker, name="churn")
         wish = (await deploy(maker, replica, model)).json()["deployment_id"]
 
-        for url in ("/endpoints/churn", f"/deployments/{wish}", "/endpoints/churn/served?at=2026-01-01T00:00:00Z"):
+        for url in (
+            "/endpoints/churn",
+            f"/deployments/{wish}",
+            "/endpoints/churn/served?at=2026-01-01T00:00:00Z",
+        ):
             assert (await other.http.get(url)).status_code == 404
             assert (await client.get(url)).status_code == 401
         assert (await other.http.get("/endpoints")).json()["items"] == []

@@ -11,6 +11,7 @@ from api_server.housekeeping.chores import CHORES
 from api_server.idempotency import IdempotentAnswer
 from api_server.jobs import service as jobs
 from api_server.jobs.models import Job, JobEvent
+from api_server.jobs.service import Work
 from api_server.settings import Settings
 from platform_kit.contract.jobs import Finish, HousekeepingResult, JobKind, Outcome
 from tests.api_server.factories import FakeReplica, SignedIn, Worker, upload
@@ -25,7 +26,13 @@ async def count(sessions: Sessions, table: Any) -> int:
 
 class TestForget:
     async def test_deletes_what_is_past_and_nothing_else(
-        self, maker: SignedIn, other: SignedIn, worker: Worker, replica: FakeReplica, sessions: Sessions, settings: Settings
+        self,
+        maker: SignedIn,
+        other: SignedIn,
+        worker: Worker,
+        replica: FakeReplica,
+        sessions: Sessions,
+        settings: Settings,
     ) -> None:
         old, new = await upload(maker), await upload(maker)
         await worker.profile(old["job_id"])
@@ -38,7 +45,9 @@ class TestForget:
             await session.execute(
                 update(IdempotentAnswer).where(IdempotentAnswer.key == "old").values(created_at=LONG_AGO)
             )
-            await session.execute(update(Session).where(Session.user_id == other.id).values(expires_at=LONG_AGO))
+            await session.execute(
+                update(Session).where(Session.user_id == other.id).values(expires_at=LONG_AGO)
+            )
             await session.execute(update(Replica).values(seen_at=LONG_AGO))
 
         async with transaction(sessions) as session:
@@ -55,17 +64,24 @@ class TestChoreAsJob:
         async with transaction(sessions) as session:
             job = await jobs.submit(
                 session,
-                kind=JobKind.HOUSEKEEPING,
-                subject_id=maker.id,
-                project_id=None,
-                created_by=None,
-                request={"chore": "forget"},
+                work=Work(
+                    kind=JobKind.HOUSEKEEPING,
+                    subject_id=maker.id,
+                    project_id=None,
+                    created_by=None,
+                    request={"chore": "forget"},
+                ),
                 max_attempts=3,
             )
         async with transaction(sessions) as session:
             claim = await jobs.claim(session, job.id, worker="g", handlers=HANDLERS, settings=settings)
         assert claim is not None
-        end = Finish(worker="g", attempt=1, outcome=Outcome.SUCCEEDED, result=HousekeepingResult(counts={"sessions": 2}))
+        end = Finish(
+            worker="g",
+            attempt=1,
+            outcome=Outcome.SUCCEEDED,
+            result=HousekeepingResult(counts={"sessions": 2}),
+        )
         async with transaction(sessions) as session:
             ended = await jobs.finish(session, job.id, end, handlers=HANDLERS)
 

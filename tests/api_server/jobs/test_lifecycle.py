@@ -12,8 +12,16 @@ from api_server.handlers import HANDLERS
 from api_server.jobs import service
 from api_server.jobs.models import Job
 from api_server.outbox import Doorbell
-from platform_kit.contract.jobs import LogLine, Outcome, Progress
-from tests.api_server.factories import SignedIn, Worker, failure, new_model, profile_result, train_result, upload
+from platform_kit.contract.jobs import LogLine, Outcome, ProfileSpec, Progress
+from tests.api_server.factories import (
+    SignedIn,
+    Worker,
+    failure,
+    new_model,
+    profile_result,
+    train_result,
+    upload,
+)
 
 
 async def change(sessions: Sessions, job_id: str, **values: Any) -> None:
@@ -42,12 +50,19 @@ async def read(who: SignedIn, job_id: str) -> dict[str, Any]:
 
 
 class TestSubmit:
-    async def test_leaves_one_doorbell_in_the_same_transaction(self, maker: SignedIn, sessions: Sessions) -> None:
+    async def test_leaves_one_doorbell_in_the_same_transaction(
+        self, maker: SignedIn, sessions: Sessions
+    ) -> None:
         dataset = await upload(maker)
 
         job = await read(maker, dataset["job_id"])
 
-        assert (job["status"], job["kind"], job["attempt"], job["queue_position"]) == ("queued", "profile", 0, 1)
+        assert (job["status"], job["kind"], job["attempt"], job["queue_position"]) == (
+            "queued",
+            "profile",
+            0,
+            1,
+        )
         assert await bells(sessions, dataset["job_id"]) == 1
 
     async def test_counts_the_jobs_that_are_ahead(self, maker: SignedIn) -> None:
@@ -73,7 +88,7 @@ class TestClaim:
 
         claim = await worker.claim(dataset["job_id"])
 
-        assert claim.spec.kind == "profile"
+        assert isinstance(claim.spec, ProfileSpec)
         assert claim.spec.dataset.sha256 == dataset["digest"]
         assert claim.lease_seconds == 30
 
@@ -84,13 +99,17 @@ class TestClaim:
 
         assert answer.status_code == 401
 
-    async def test_waits_for_the_dataset_and_fails_with_its_problem(self, maker: SignedIn, worker: Worker) -> None:
+    async def test_waits_for_the_dataset_and_fails_with_its_problem(
+        self, maker: SignedIn, worker: Worker
+    ) -> None:
         dataset = await upload(maker)
         model = await new_model(maker, dataset_id=dataset["id"])
         assert (await worker.try_claim(model["job_id"])).status_code == 409
 
         claim = await worker.claim(dataset["job_id"])
-        await worker.finish(claim, Outcome.FAILED, error=failure("ragged_row", "Line 3 has 2 fields.", status=422))
+        await worker.finish(
+            claim, Outcome.FAILED, error=failure("ragged_row", "Line 3 has 2 fields.", status=422)
+        )
         assert (await worker.try_claim(model["job_id"])).status_code == 409
 
         job = await read(maker, model["job_id"])
@@ -129,7 +148,9 @@ class TestHeartbeat:
         assert (await read(maker, job_id))["status"] == "running"
         assert (await worker.named("second").try_claim(job_id)).status_code == 409
 
-    async def test_of_an_old_attempt_is_fenced(self, maker: SignedIn, worker: Worker, sessions: Sessions) -> None:
+    async def test_of_an_old_attempt_is_fenced(
+        self, maker: SignedIn, worker: Worker, sessions: Sessions
+    ) -> None:
         job_id = (await upload(maker))["job_id"]
         old = await worker.claim(job_id)
         await lapse(sessions, job_id)
@@ -239,7 +260,9 @@ class TestCancel:
         again = await maker.http.post(f"/jobs/{dataset['job_id']}/cancel")
         assert (again.status_code, again.json()["code"]) == (409, "job_is_over")
 
-    async def test_is_told_to_a_running_job_at_its_next_heartbeat(self, maker: SignedIn, worker: Worker) -> None:
+    async def test_is_told_to_a_running_job_at_its_next_heartbeat(
+        self, maker: SignedIn, worker: Worker
+    ) -> None:
         job_id = (await upload(maker))["job_id"]
         claim = await worker.claim(job_id)
         assert (await worker.beat(claim)).cancel_requested is False

@@ -38,7 +38,9 @@ class TestList:
         assert (mine["total"], len(mine["items"])) == (1, 1)
         assert (await maker.http.get("/jobs", params={"kind": "train"})).json()["items"] == []
 
-    @pytest.mark.parametrize("bad", [{"limit": "0"}, {"limit": "201"}, {"sort": "shoe_size"}, {"cursor": "nonsense"}])
+    @pytest.mark.parametrize(
+        "bad", [{"limit": "0"}, {"limit": "201"}, {"sort": "shoe_size"}, {"cursor": "nonsense"}]
+    )
     async def test_says_what_is_wrong_with_a_parameter(self, maker: SignedIn, bad: dict[str, str]) -> None:
         answer = await maker.http.get("/jobs", params=bad)
 
@@ -65,7 +67,9 @@ class TestEvents:
         answer = await maker.http.get(f"/jobs/{job_id}/events")
 
         assert answer.headers["content-type"].startswith("text/event-stream")
-        names = [text.removeprefix("event: ") for text in answer.text.splitlines() if text.startswith("event: ")]
+        names = [
+            text.removeprefix("event: ") for text in answer.text.splitlines() if text.startswith("event: ")
+        ]
         assert names == ["state", "state", "progress", "log", "state"]
         assert '"message":"hello"' in answer.text
 

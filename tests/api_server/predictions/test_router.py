@@ -31,7 +31,9 @@ async def predicted(who: SignedIn, sessions: Sessions, *, model_id: str = "demo_
     )
     actor = Actor(who.id, who.username, Role.DATA_SCIENTIST, uuid4(), datetime.now(UTC))
     async with transaction(sessions) as session:
-        await service.remember(session, actor, PredictIn.model_validate({**BODY, "model_id": model_id}), answer)
+        await service.remember(
+            session, actor, PredictIn.model_validate({**BODY, "model_id": model_id}), answer
+        )
     return answer.prediction_id
 
 

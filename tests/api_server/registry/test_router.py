@@ -13,7 +13,11 @@ class TestGet:
         assert (model["status"], model["version"], model["metrics"]) == ("trained", 1, {"accuracy": 0.9})
         version = (await maker.http.get(f"/models/{model['id']}/versions/1")).json()
         assert version["manifest"]["classes"] == ["no", "yes"]
-        assert (version["status"], version["job_id"], version["aliases"]) == ("trained", model["job_id"], ["latest"])
+        assert (version["status"], version["job_id"], version["aliases"]) == (
+            "trained",
+            model["job_id"],
+            ["latest"],
+        )
 
     @pytest.mark.parametrize("tail", ["", "/versions", "/versions/1"])
     async def test_hides_foreign_models(
@@ -42,7 +46,10 @@ class TestList:
         trained, fresh = await trained_model(maker, worker), await new_model(maker)
 
         by_status = {
-            status: [each["id"] for each in (await maker.http.get("/models", params={"status": status})).json()["items"]]
+            status: [
+                each["id"]
+                for each in (await maker.http.get("/models", params={"status": status})).json()["items"]
+            ]
             for status in ("created", "trained", "deployed")
         }
 
@@ -53,7 +60,9 @@ class TestChange:
     async def test_takes_what_may_be_changed_and_nothing_else(self, maker: SignedIn) -> None:
         model = await new_model(maker)
 
-        good = await maker.http.patch(f"/models/{model['id']}", json={"description": "who leaves", "tags": ["a"]})
+        good = await maker.http.patch(
+            f"/models/{model['id']}", json={"description": "who leaves", "tags": ["a"]}
+        )
         bad = await maker.http.patch(f"/models/{model['id']}", json={"status": "deployed"})
 
         assert (good.json()["description"], good.json()["tags"]) == ("who leaves", ["a"])
@@ -61,7 +70,9 @@ class TestChange:
 
 
 class TestDelete:
-    async def test_removes_a_model_at_rest_only(self, maker: SignedIn, other: SignedIn, worker: Worker) -> None:
+    async def test_removes_a_model_at_rest_only(
+        self, maker: SignedIn, other: SignedIn, worker: Worker
+    ) -> None:
         model = await trained_model(maker, worker)
         job_id = (await maker.http.post(f"/models/{model['id']}/train", json={})).json()["id"]
         busy = await maker.http.delete(f"/models/{model['id']}")

@@ -4,7 +4,7 @@ import httpx2
 import pytest
 
 from platform_kit.contract.access import Role
-from platform_kit.contract.jobs import Outcome
+from platform_kit.contract.jobs import Outcome, TrainSpec
 from tests.api_server.conftest import SignIn
 from tests.api_server.factories import SignedIn, Worker, failure, new_model, trained_model, upload
 
@@ -27,23 +27,29 @@ class TestCreate:
         assert (model["status"], model["version"], model["job_id"]) == ("created", None, None)
         assert (model["endpoint"], model["is_deployed"], model["algorithm"]) == ("churn-1", False, "lightgbm")
 
-    async def test_with_a_dataset_trains_in_the_datasets_project(self, maker: SignedIn, worker: Worker) -> None:
+    async def test_with_a_dataset_trains_in_the_datasets_project(
+        self, maker: SignedIn, worker: Worker
+    ) -> None:
         project = (await maker.http.post("/projects", json={"name": "p"})).json()
         dataset = await upload(maker, project_id=project["id"])
         await worker.profile(dataset["job_id"])
 
-        model = await new_model(maker, dataset_id=dataset["id"], parameters={"n_estimators": 7, "random_state": 3})
+        model = await new_model(
+            maker, dataset_id=dataset["id"], parameters={"n_estimators": 7, "random_state": 3}
+        )
 
         assert (model["status"], model["project_id"]) == ("training", project["id"])
         claim = await worker.claim(model["job_id"])
-        assert claim.spec.kind == "train"
+        assert isinstance(claim.spec, TrainSpec)
         assert (claim.spec.parameters["n_estimators"], claim.spec.seed, claim.spec.target) == (7, 3, "target")
 
     @pytest.mark.parametrize(
         ("framework", "algorithm"),
         [("scikit-learn", "random_forest"), ("xgboost", "xgboost"), ("lightgbm", "lightgbm")],
     )
-    async def test_has_a_default_for_each_framework(self, maker: SignedIn, framework: str, algorithm: str) -> None:
+    async def test_has_a_default_for_each_framework(
+        self, maker: SignedIn, framework: str, algorithm: str
+    ) -> None:
         assert (await new_model(maker, framework=framework))["algorithm"] == algorithm
 
     async def test_lists_the_valid_frameworks_algorithms_and_parameters(self, maker: SignedIn) -> None:
@@ -60,7 +66,9 @@ class TestCreate:
         assert "n_estimators" in parameter["detail"]
         assert parameter["errors"][0]["hint"] == "did you mean `n_estimators`?"
 
-    async def test_lists_the_columns_when_the_target_is_none_of_them(self, maker: SignedIn, worker: Worker) -> None:
+    async def test_lists_the_columns_when_the_target_is_none_of_them(
+        self, maker: SignedIn, worker: Worker
+    ) -> None:
         dataset = await ready_dataset(maker, worker)
 
         answer = await try_model(maker, dataset_id=dataset["id"], target="churn")
@@ -79,7 +87,9 @@ class TestCreate:
     async def test_refuses_a_rejected_dataset_with_its_reason(self, maker: SignedIn, worker: Worker) -> None:
         dataset = await upload(maker)
         claim = await worker.claim(dataset["job_id"])
-        await worker.finish(claim, Outcome.FAILED, error=failure("ragged_row", "Line 2 is short.", status=422))
+        await worker.finish(
+            claim, Outcome.FAILED, error=failure("ragged_row", "Line 2 is short.", status=422)
+        )
 
         answer = await try_model(maker, dataset_id=dataset["id"])
 
@@ -105,11 +115,16 @@ class TestCreate:
         assert (await try_model(other, dataset_id=dataset["id"])).status_code == 404
         assert (await try_model(other, project_id=dataset["project_id"])).status_code == 404
 
-    async def test_repeated_with_a_key_is_one_model_and_one_job(self, maker: SignedIn, worker: Worker) -> None:
+    async def test_repeated_with_a_key_is_one_model_and_one_job(
+        self, maker: SignedIn, worker: Worker
+    ) -> None:
         dataset = await ready_dataset(maker, worker)
         maker.http.headers["Idempotency-Key"] = "k"
 
-        first, again = await try_model(maker, dataset_id=dataset["id"]), await try_model(maker, dataset_id=dataset["id"])
+        first, again = (
+            await try_model(maker, dataset_id=dataset["id"]),
+            await try_model(maker, dataset_id=dataset["id"]),
+        )
 
         assert first.json() == again.json()
         assert (await maker.http.get("/jobs", params={"kind": "train"})).json()["total"] == 1
@@ -119,7 +134,9 @@ class TestTrain:
     async def test_makes_the_next_version(self, maker: SignedIn, worker: Worker) -> None:
         model = await trained_model(maker, worker)
 
-        answer = await maker.http.post(f"/models/{model['id']}/train", json={"parameters": {"n_estimators": 9}})
+        answer = await maker.http.post(
+            f"/models/{model['id']}/train", json={"parameters": {"n_estimators": 9}}
+        )
 
         assert answer.status_code == 202
         assert answer.headers["Location"] == f"/api/v1/jobs/{answer.json()['id']}"
@@ -130,7 +147,9 @@ class TestTrain:
     async def test_that_fails_leaves_the_version_before(self, maker: SignedIn, worker: Worker) -> None:
         model = await trained_model(maker, worker)
         job_id = (await maker.http.post(f"/models/{model['id']}/train", json={})).json()["id"]
-        await worker.finish(await worker.claim(job_id), Outcome.FAILED, error=failure("fit_failed", status=422))
+        await worker.finish(
+            await worker.claim(job_id), Outcome.FAILED, error=failure("fit_failed", status=422)
+        )
 
         found = (await maker.http.get(f"/models/{model['id']}")).json()
 
@@ -163,8 +182,28 @@ class TestAlgorithms:
         found = {each["name"]: each for each in (await client.get("/algorithms")).json()["items"]}
 
         assert set(found) == set(
-            "logistic_regression linear_regression ridge lasso elastic_net random_forest extra_trees"
-            " hist_gradient_boosting knn svm naive_bayes mlp xgboost lightgbm dummy".split()
+            [
+                "logistic_regression",
+                "linear_regression",
+                "ridge",
+                "lasso",
+                "elastic_net",
+                "random_forest",
+                "extra_trees",
+                "hist_gradient_boosting",
+                "knn",
+                "svm",
+                "naive_bayes",
+                "mlp",
+                "xgboost",
+                "lightgbm",
+                "dummy",
+            ]
         )
         rounds = next(each for each in found["xgboost"]["parameters"] if each["name"] == "n_estimators")
-        assert (rounds["type"], rounds["default"], rounds["minimum"], rounds["unit"]) == ("integer", 100, 1, "rounds")
+        assert (rounds["type"], rounds["default"], rounds["minimum"], rounds["unit"]) == (
+            "integer",
+            100,
+            1,
+            "rounds",
+        )

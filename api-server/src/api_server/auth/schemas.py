@@ -1,6 +1,6 @@
 import re
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -84,7 +84,7 @@ class UserOut(BaseModel):
 class TokenPair(BaseModel):
     access_token: str
     refresh_token: str = Field(description="single use: each refresh gives the next one")
-    token_type: str = "bearer"
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105  # a kind, not a secret
     expires_in: int = Field(description="seconds until the access token ends")
 
 

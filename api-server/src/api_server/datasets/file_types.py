@@ -2,9 +2,8 @@
 
 from pathlib import PurePosixPath
 
-from platform_kit.contract.schema import FileType
-
 from api_server.datasets.errors import FormatNotAccepted
+from platform_kit.contract.schema import FileType
 
 HEAD_BYTES = 16
 _BY_SUFFIX = {

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from platform_kit.contract.jobs import JobResult, JobSpec, ProfileResult, ProfileSpec
-from platform_kit.contract.problem import ProblemDetail
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api_server.datasets import service
 from api_server.datasets.models import DatasetStatus, DatasetVersion
 from api_server.jobs import service as jobs
 from api_server.jobs.models import Job
+from platform_kit.contract.jobs import JobResult, JobSpec, ProfileResult, ProfileSpec
+from platform_kit.contract.problem import ProblemDetail
 
 _GONE = ProblemDetail(
     title="Dataset not found",

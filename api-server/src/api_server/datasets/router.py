@@ -7,8 +7,6 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from platform_kit.contract.schema import FileType
-from platform_kit.plumbing.object_store import ObjectStore
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api_server.auth.dependencies import CurrentActor, MakerActor
@@ -30,6 +28,8 @@ from api_server.idempotency import IdempotencyKey, fingerprint, once
 from api_server.pagination import Page, PageDep
 from api_server.preconditions import IfMatch, set_etag
 from api_server.responses import problems
+from platform_kit.contract.schema import FileType
+from platform_kit.plumbing.object_store import ObjectStore
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 

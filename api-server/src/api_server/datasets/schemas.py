@@ -2,12 +2,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from platform_kit.contract.problem import Issue, IssueCode, ProblemDetail
-from platform_kit.contract.schema import Column, DatasetStatistics, FileType
-from platform_kit.plumbing.problems import InvalidRequest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from api_server.datasets.models import Dataset, DatasetStatus, DatasetVersion
+from platform_kit.contract.problem import Issue, IssueCode, ProblemDetail
+from platform_kit.contract.schema import Column, DatasetStatistics, FileType
+from platform_kit.plumbing.problems import InvalidRequest
 
 
 class DatasetForm(BaseModel):

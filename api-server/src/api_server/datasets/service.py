@@ -1,7 +1,5 @@
 from uuid import UUID, uuid4
 
-from platform_kit.contract.jobs import DatasetRef, JobKind
-from platform_kit.contract.schema import Column, FileType
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -12,11 +10,14 @@ from api_server.datasets.models import Dataset, DatasetStatus, DatasetVersion
 from api_server.datasets.schemas import DatasetForm, DatasetPatch
 from api_server.datasets.upload import Received
 from api_server.jobs import service as jobs
+from api_server.jobs.service import Work
 from api_server.pagination import PageParams, Rows
 from api_server.preconditions import require_match
 from api_server.projects import service as projects
 from api_server.projects.models import ProjectRole
 from api_server.settings import Settings
+from platform_kit.contract.jobs import DatasetRef, JobKind
+from platform_kit.contract.schema import Column, FileType
 
 Known = tuple[Dataset, DatasetVersion]
 
@@ -73,11 +74,13 @@ async def _add_version(
     await session.flush()
     job = await jobs.submit(
         session,
-        kind=JobKind.PROFILE,
-        subject_id=version.id,
-        project_id=dataset.project_id,
-        created_by=actor.user_id,
-        request={"dataset_id": str(dataset.id), "version": version.version},
+        work=Work(
+            kind=JobKind.PROFILE,
+            subject_id=version.id,
+            project_id=dataset.project_id,
+            created_by=actor.user_id,
+            request={"dataset_id": str(dataset.id), "version": version.version},
+        ),
         max_attempts=settings.job_max_attempts,
     )
     version.job_id = job.id

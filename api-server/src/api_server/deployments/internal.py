@@ -1,12 +1,12 @@
 """What the replicas of ml-service call."""
 
 from fastapi import APIRouter, Depends, Query
-from platform_kit.contract.serving import ModelLookup, ReplicaReport, ServingState
 
 from api_server.auth.internal_access import require_internal
 from api_server.database import SessionDep
 from api_server.deployments import sync
 from api_server.registry.errors import ModelNotFound
+from platform_kit.contract.serving import ModelLookup, ReplicaReport, ServingState
 
 router = APIRouter(
     prefix="/internal/serving", dependencies=[Depends(require_internal)], include_in_schema=False

@@ -1,11 +1,11 @@
 from datetime import datetime
 from uuid import UUID
 
-from platform_kit.contract.artifact import Task
 from pydantic import BaseModel, ConfigDict, Field
 
 from api_server.deployments.models import Deployment, DeploymentStatus
 from api_server.registry.models import Model
+from platform_kit.contract.artifact import Task
 
 
 class DeployConfig(BaseModel):

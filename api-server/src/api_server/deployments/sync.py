@@ -2,9 +2,6 @@
 
 from uuid import UUID
 
-from platform_kit.contract.artifact import Task
-from platform_kit.contract.jobs import JobStatus
-from platform_kit.contract.serving import ModelLookup, Proof, ReplicaReport, ServedVersion, ServingState
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api_server.database import utc_now
@@ -13,6 +10,9 @@ from api_server.deployments.models import Deployment, DeploymentStatus
 from api_server.jobs import service as jobs
 from api_server.registry import service as registry
 from api_server.registry.models import Model, ModelVersion
+from platform_kit.contract.artifact import Task
+from platform_kit.contract.jobs import JobStatus
+from platform_kit.contract.serving import ModelLookup, Proof, ReplicaReport, ServedVersion, ServingState
 
 
 async def sync(session: AsyncSession, report: ReplicaReport) -> ServingState:

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from platform_kit.contract.jobs import HousekeepingResult, HousekeepingSpec, JobResult, JobSpec
-from platform_kit.contract.problem import ProblemDetail
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api_server.jobs.models import Job
+from platform_kit.contract.jobs import HousekeepingResult, HousekeepingSpec, JobResult, JobSpec
+from platform_kit.contract.problem import ProblemDetail
 
 
 class HousekeepingHandler:

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from platform_kit.contract.jobs import JobKind, JobResult, JobSpec
-from platform_kit.contract.problem import ProblemDetail
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api_server.jobs.models import Job
+from platform_kit.contract.jobs import JobKind, JobResult, JobSpec
+from platform_kit.contract.problem import ProblemDetail
 
 
 class JobHandler(Protocol):

@@ -3,13 +3,13 @@
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
-from platform_kit.contract.jobs import Claim, ClaimRequest, Finish, Heartbeat, HeartbeatReply
-from platform_kit.plumbing.problems import problem_response
 
 from api_server.auth.internal_access import require_internal
 from api_server.database import SessionDep
 from api_server.jobs import service
 from api_server.jobs.errors import NothingToClaim
+from platform_kit.contract.jobs import Claim, ClaimRequest, Finish, Heartbeat, HeartbeatReply
+from platform_kit.plumbing.problems import problem_response
 
 router = APIRouter(prefix="/internal/jobs", dependencies=[Depends(require_internal)], include_in_schema=False)
 

@@ -4,7 +4,6 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from platform_kit.contract.jobs import JobStatus
 from sqlalchemy import func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -13,6 +12,7 @@ from api_server.jobs.models import Job, JobEvent
 from api_server.outbox import Doorbell
 from api_server.pagination import PageParams, Rows, fetch_page
 from api_server.projects.access import member_of
+from platform_kit.contract.jobs import JobStatus
 
 LIVE = (JobStatus.QUEUED, JobStatus.RUNNING)
 REAPER_LOCK = 7_230_001

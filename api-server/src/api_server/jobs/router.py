@@ -5,8 +5,6 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.responses import StreamingResponse
-from platform_kit.contract.artifact import canonical_json
-from platform_kit.contract.jobs import JobKind, JobStatus
 
 from api_server.auth.dependencies import CurrentActor
 from api_server.database import SessionDep, Sessions, SessionsDep, transaction
@@ -15,6 +13,8 @@ from api_server.jobs.repository import JobFilter
 from api_server.jobs.schemas import JobOut, job_out
 from api_server.pagination import Page, PageDep
 from api_server.responses import problems
+from platform_kit.contract.artifact import canonical_json
+from platform_kit.contract.jobs import JobKind, JobStatus
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 

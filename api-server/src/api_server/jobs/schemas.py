@@ -2,11 +2,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from platform_kit.contract.jobs import JobKind, JobStatus, Progress
-from platform_kit.contract.problem import ProblemDetail
 from pydantic import BaseModel
 
 from api_server.jobs.models import Job
+from platform_kit.contract.jobs import JobKind, JobStatus, Progress
+from platform_kit.contract.problem import ProblemDetail
 
 
 class JobOut(BaseModel):

@@ -5,23 +5,11 @@ Every write of a worker carries its attempt number; a write with an old one is r
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from platform_kit.contract.jobs import (
-    QUEUE_OF,
-    Claim,
-    Finish,
-    Heartbeat,
-    JobKind,
-    JobStatus,
-    LogLine,
-    Outcome,
-    Progress,
-    Queue,
-)
-from platform_kit.contract.problem import ProblemDetail
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api_server import outbox
@@ -36,30 +24,50 @@ from api_server.pagination import PageParams, Rows
 from api_server.projects import service as projects
 from api_server.projects.models import ProjectRole
 from api_server.settings import Settings
+from platform_kit.contract.jobs import (
+    QUEUE_OF,
+    Claim,
+    Finish,
+    Heartbeat,
+    JobKind,
+    JobStatus,
+    LogLine,
+    Outcome,
+    Progress,
+    Queue,
+)
+from platform_kit.contract.problem import ProblemDetail
 
 LONGEST_BACKOFF_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be done, and for whom; subject_id: what it is about, as its kind's handler understands it."""
+
+    kind: JobKind
+    subject_id: UUID
+    project_id: UUID | None
+    created_by: UUID | None
+    request: dict[str, Any]
 
 
 async def submit(
     session: AsyncSession,
     *,
-    kind: JobKind,
-    subject_id: UUID,
-    project_id: UUID | None,
-    created_by: UUID | None,
-    request: dict[str, Any],
+    work: Work,
     max_attempts: int,
     waits_for: UUID | None = None,
 ) -> Job:
     """Queue a job. Nothing is sent anywhere: the doorbell rings after this transaction has committed."""
     job = Job(
-        kind=kind,
-        queue=QUEUE_OF[kind],
+        kind=work.kind,
+        queue=QUEUE_OF[work.kind],
         status=JobStatus.QUEUED,
-        subject_id=subject_id,
-        project_id=project_id,
-        created_by=created_by,
-        request=request,
+        subject_id=work.subject_id,
+        project_id=work.project_id,
+        created_by=work.created_by,
+        request=work.request,
         max_attempts=max_attempts,
         waits_for=waits_for,
     )
@@ -259,7 +267,7 @@ async def _ring(session: AsyncSession, job: Job) -> None:
 
 def _backoff(attempt: int) -> float:
     """Full jitter: a crowd of failed attempts does not come back as a crowd."""
-    return random.uniform(0, min(LONGEST_BACKOFF_SECONDS, 2.0**attempt))  # not for secrets
+    return random.uniform(0, min(LONGEST_BACKOFF_SECONDS, 2.0**attempt))  # noqa: S311  # spreads retries, hides nothing
 
 
 def _problem(code: str, detail: str) -> ProblemDetail:

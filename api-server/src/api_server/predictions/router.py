@@ -2,7 +2,6 @@ from datetime import datetime
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
-from platform_kit.contract.prediction import Prediction
 
 from api_server.auth.dependencies import CurrentActor
 from api_server.database import SessionDep, SessionsDep, transaction
@@ -11,6 +10,7 @@ from api_server.pagination import Page, PageDep
 from api_server.predictions import service
 from api_server.predictions.schemas import PredictIn, RecordOut, record_out
 from api_server.responses import problems
+from platform_kit.contract.prediction import Prediction
 
 router = APIRouter(prefix="/predictions", tags=["predictions"])
 

@@ -2,10 +2,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from platform_kit.contract.prediction import Prediction, PredictionRequest
 from pydantic import BaseModel, ConfigDict, Field
 
 from api_server.predictions.models import PredictionRecord
+from platform_kit.contract.prediction import Prediction, PredictionRequest
 
 
 class PredictIn(PredictionRequest):

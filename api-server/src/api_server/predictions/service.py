@@ -1,7 +1,6 @@
 from datetime import datetime
 from uuid import UUID
 
-from platform_kit.contract.prediction import Prediction
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api_server.auth.actor import Actor
@@ -10,6 +9,7 @@ from api_server.predictions import repository
 from api_server.predictions.errors import PredictionNotFound
 from api_server.predictions.models import PredictionRecord
 from api_server.predictions.schemas import PredictIn
+from platform_kit.contract.prediction import Prediction
 
 
 async def remember(session: AsyncSession, actor: Actor, body: PredictIn, answer: Prediction) -> None:

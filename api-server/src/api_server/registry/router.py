@@ -2,7 +2,6 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Response
-from platform_kit.contract.algorithms import Framework
 
 from api_server.auth.dependencies import CurrentActor
 from api_server.database import SessionDep
@@ -21,6 +20,7 @@ from api_server.registry.schemas import (
     version_summary,
 )
 from api_server.responses import problems
+from platform_kit.contract.algorithms import Framework
 
 router = APIRouter(prefix="/models", tags=["models"])
 

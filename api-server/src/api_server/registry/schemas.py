@@ -2,12 +2,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from platform_kit.contract.algorithms import Framework
-from platform_kit.contract.artifact import Manifest, Task
-from platform_kit.contract.problem import ProblemDetail
 from pydantic import BaseModel, ConfigDict, Field
 
 from api_server.registry.models import Model, ModelStatus, ModelVersion
+from platform_kit.contract.algorithms import Framework
+from platform_kit.contract.artifact import Manifest, Task
+from platform_kit.contract.problem import ProblemDetail
 
 
 class ModelOut(BaseModel):

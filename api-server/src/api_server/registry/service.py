@@ -2,7 +2,6 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 
-from platform_kit.contract.artifact import Manifest, ManifestRef
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -18,6 +17,7 @@ from api_server.registry.models import Model, ModelStatus, ModelVersion
 from api_server.registry.repository import ModelFilter
 from api_server.registry.schemas import ModelPatch
 from api_server.registry.slugs import slug_of
+from platform_kit.contract.artifact import Manifest, ManifestRef
 
 Known = tuple[Model, ModelVersion | None]
 

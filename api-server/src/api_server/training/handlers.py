@@ -3,9 +3,6 @@
 from typing import Any
 from uuid import UUID
 
-from platform_kit.contract.jobs import JobResult, JobSpec, TrainResult, TrainSpec
-from platform_kit.contract.problem import ProblemDetail
-from platform_kit.plumbing.problems import InvalidRequest
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api_server.datasets import service as datasets
@@ -13,6 +10,9 @@ from api_server.datasets.models import DatasetStatus
 from api_server.jobs.models import Job
 from api_server.registry import service as registry
 from api_server.registry.models import ModelStatus
+from platform_kit.contract.jobs import JobResult, JobSpec, TrainResult, TrainSpec
+from platform_kit.contract.problem import ProblemDetail
+from platform_kit.plumbing.problems import InvalidRequest
 
 _GONE = ProblemDetail(
     title="Nothing to train",

@@ -1,7 +1,6 @@
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
-from platform_kit.contract.algorithms import ALGORITHMS
 
 from api_server.auth.dependencies import MakerActor
 from api_server.database import SessionDep
@@ -12,6 +11,7 @@ from api_server.registry.schemas import ModelOut, model_out
 from api_server.responses import problems
 from api_server.training import service
 from api_server.training.schemas import AlgorithmList, NewModelIn, TrainIn
+from platform_kit.contract.algorithms import ALGORITHMS
 
 router = APIRouter(tags=["models"])
 

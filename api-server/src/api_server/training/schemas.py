@@ -1,9 +1,10 @@
 from typing import Annotated, Any
 from uuid import UUID
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from platform_kit.contract.algorithms import Algorithm, Framework
 from platform_kit.contract.artifact import Task
-from pydantic import BaseModel, ConfigDict, Field
 
 Parameters = Annotated[
     dict[str, Any], Field(description="see GET /api/v1/algorithms; `random_state` or `seed` sets the seed")

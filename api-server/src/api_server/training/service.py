@@ -1,18 +1,6 @@
 from typing import Any
 from uuid import UUID
 
-from platform_kit.contract.algorithms import (
-    Algorithm,
-    Framework,
-    UnknownAlgorithm,
-    check_parameters,
-    default_algorithm,
-    find_algorithm,
-)
-from platform_kit.contract.artifact import Task
-from platform_kit.contract.jobs import JobKind
-from platform_kit.contract.problem import Issue, IssueCode
-from platform_kit.contract.schema import Column, DatasetStatistics
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api_server.auth.actor import Actor
@@ -21,6 +9,7 @@ from api_server.datasets.errors import DatasetNotReady
 from api_server.datasets.models import DatasetStatus, DatasetVersion
 from api_server.jobs import service as jobs
 from api_server.jobs.models import Job
+from api_server.jobs.service import Work
 from api_server.projects import service as projects
 from api_server.projects.models import Project, ProjectRole
 from api_server.registry import service as registry
@@ -35,6 +24,18 @@ from api_server.training.errors import (
     TargetUnusable,
 )
 from api_server.training.schemas import NewModelIn, TrainIn
+from platform_kit.contract.algorithms import (
+    Algorithm,
+    Framework,
+    UnknownAlgorithm,
+    check_parameters,
+    default_algorithm,
+    find_algorithm,
+)
+from platform_kit.contract.artifact import Task
+from platform_kit.contract.jobs import JobKind
+from platform_kit.contract.problem import Issue, IssueCode
+from platform_kit.contract.schema import Column, DatasetStatistics
 
 DEFAULT_TARGET = "target"
 
@@ -100,11 +101,13 @@ async def _start(
         _check_target(model.target, Task(model.model_type), found)
     job = await jobs.submit(
         session,
-        kind=JobKind.TRAIN,
-        subject_id=model.id,
-        project_id=model.project_id,
-        created_by=actor.user_id,
-        request=_request(model, found),
+        work=Work(
+            kind=JobKind.TRAIN,
+            subject_id=model.id,
+            project_id=model.project_id,
+            created_by=actor.user_id,
+            request=_request(model, found),
+        ),
         max_attempts=settings.job_max_attempts,
         waits_for=found.id if status.is_coming else None,
     )

@@ -42,11 +42,14 @@ class ChildProcess:
         )
         self._memory_limit_bytes = memory_limit_bytes
         _limit(self._process.pid, memory_limit_bytes)
-        assert self._process.stdin and self._process.stdout and self._process.stderr  # asked for above
-        self._send(self._process.stdin, order)
+        stdin, stdout, stderr = self._process.stdin, self._process.stdout, self._process.stderr
+        assert stdin, "asked for above"
+        assert stdout, "asked for above"
+        assert stderr, "asked for above"
+        self._send(stdin, order)
         self._readers = [
-            _started(self._read_messages, self._process.stdout),
-            _started(self._read_log, self._process.stderr),
+            _started(self._read_messages, stdout),
+            _started(self._read_log, stderr),
         ]
 
     @property

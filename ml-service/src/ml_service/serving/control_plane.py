@@ -47,11 +47,11 @@ class ControlPlane:
     async def introspect(self, kind: CredentialKind, credential: str) -> Principal | None:
         """Raises Unreachable, also when the answer takes longer than a prediction should wait."""
         body = IntrospectionRequest(kind=kind, credential=credential).model_dump_json()
-        answer = await self._send("POST", "/internal/access/introspect", body, timeout=self._auth_timeout)
+        answer = await self._send("POST", "/internal/access/introspect", body, within=self._auth_timeout)
         return Introspection.model_validate_json(answer.content).principal
 
     async def _send(
-        self, method: str, url: str | httpx2.URL, body: str | None, *, timeout: float | None = None
+        self, method: str, url: str | httpx2.URL, body: str | None, *, within: float | None = None
     ) -> httpx2.Response:
         try:
             answer = await self._http.request(
@@ -59,7 +59,7 @@ class ControlPlane:
                 url,
                 content=body,
                 headers={"Content-Type": "application/json"},
-                timeout=httpx2.USE_CLIENT_DEFAULT if timeout is None else timeout,
+                timeout=httpx2.USE_CLIENT_DEFAULT if within is None else within,
             )
         except httpx2.TransportError as error:
             raise Unreachable(repr(error)) from error

@@ -41,8 +41,10 @@ def _numbers(version: LoadedVersion, expected: dict[str, object], got: dict[str,
     found = []
     for name, before in expected.items():
         now = got.get(name)
-        if not isinstance(before, int | float) or not isinstance(now, int | float):
-            found.append(f"{name} is {now!r}, not {before!r}")
-        elif abs(now - before) > version.manifest.tolerance * max(1.0, abs(before)):
+        if (
+            not isinstance(before, int | float)
+            or not isinstance(now, int | float)
+            or abs(now - before) > version.manifest.tolerance * max(1.0, abs(before))
+        ):
             found.append(f"{name} is {now!r}, not {before!r}")
     return found

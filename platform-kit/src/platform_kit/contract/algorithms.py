@@ -82,7 +82,7 @@ def find_algorithm(name: str, *, framework: Framework, task: Task) -> Algorithm:
 def check_parameters(
     algorithm: Algorithm, parameters: Mapping[str, Any], *, pointer: tuple[str, ...] = ("parameters",)
 ) -> tuple[dict[str, Any], int, list[Issue]]:
-    """Return (every parameter with its value, the seed, what is wrong). Values are meaningless when there are issues."""
+    """Return (every parameter with its value, the seed, what is wrong); with issues, the values mean nothing."""
     known = {each.name: each for each in algorithm.parameters}
     values = {each.name: each.default for each in algorithm.parameters}
     seed, issues = 0, []
