@@ -195,6 +195,9 @@ def _worker(
                 "threads",
                 "-c",
                 threads,
+                # Neighbours are asked for what only Postgres knows.
+                "--without-mingle",
+                "--without-gossip",
             )
         ),
         environment={**environment, "PYTHONWARNINGS": "ignore:You're running the worker with superuser"},
