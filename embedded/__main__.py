@@ -11,7 +11,7 @@ from pathlib import Path
 from embedded import memory, orphans
 from embedded.commands import run_command, run_dev
 from embedded.errors import StartFailed
-from embedded.layout import REPOSITORY, Layout, exclusive
+from embedded.layout import REPOSITORY, Layout
 from embedded.logs import complain
 from embedded.stack import Options
 
@@ -53,7 +53,7 @@ def _clean(arguments: argparse.Namespace) -> int:
     if not layout.run.exists():
         print(f"There is no platform data in {layout.root}.")
         return 0
-    with exclusive(layout):
+    with layout.exclusive():
         orphans.reclaim(layout.run / "processes.json")
         layout.clean()
     print(f"The platform data in {layout.root} are deleted.")

@@ -3,19 +3,19 @@
     python -I -S launch.py DEATH_SIGNAL IDENTITY SUPERVISOR_PID DIRECTORY COMMAND...
 
 A program of its own, because a process with threads can do nothing safely between fork and exec but exec.
-IDENTITY is `self`, or one of two ways to run what refuses root: `namespace` is user 1000 of a user namespace,
-where files still belong to root and no directory needs opening to others; `nobody` is user 65534 of the machine.
+IDENTITY is `self`, or one of two ways to run what refuses root: `namespace` is another user of a user
+namespace, where files stay the caller's own and no directory needs opening to others; `nobody` is user 65534.
 """
 
 import ctypes
 import os
+import pwd
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 CLONE_NEWUSER = 0x10000000
 PR_SET_PDEATHSIG = 1
-NAMESPACE_ID = 1000
 NOBODY_ID = 65534
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -45,11 +45,14 @@ def main() -> None:
 
 def _enter_namespace() -> None:
     uid, gid = os.getuid(), os.getgid()
+    inside = next((entry for entry in pwd.getpwall() if entry.pw_uid != 0), None)
+    if inside is None:
+        sys.exit("no user but root is in /etc/passwd")
     if libc.unshare(CLONE_NEWUSER) != 0:
         sys.exit(f"unshare: {os.strerror(ctypes.get_errno())}")
     Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text(f"{NAMESPACE_ID} {uid} 1")
-    Path("/proc/self/gid_map").write_text(f"{NAMESPACE_ID} {gid} 1")
+    Path("/proc/self/uid_map").write_text(f"{inside.pw_uid} {uid} 1")
+    Path("/proc/self/gid_map").write_text(f"{inside.pw_gid or NOBODY_ID} {gid} 1")
 
 
 def _become_nobody() -> None:

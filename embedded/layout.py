@@ -42,13 +42,38 @@ class Layout:
 
     def prepare(self) -> None:
         """Make the directories. Others may pass through the root: Postgres may have to run as another user."""
-        try:
+        with self._writable():
             self.root.mkdir(mode=0o711, parents=True, exist_ok=True)
             for private in (self.run, self.logs):
                 private.mkdir(mode=0o700, exist_ok=True)
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Hold the data directory. The kernel lets go when this process ends, however it ends."""
+        with self._writable():
+            file = (self.run / "lock").open("a+")
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise StartFailed(
+                    f"A platform (process {file.read().strip() or 'unknown'}) already runs on {self.root}. "
+                    "Stop it first, or start another one beside it: "
+                    "make dev PLATFORM_DATA_DIR=.data-2 API_PORT=8010 ML_PORT=8011"
+                ) from None
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+
+    @contextmanager
+    def _writable(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise StartFailed(
-                f"The data directory {self.root} cannot be written ({error.strerror}). "
+                f"The data directory {self.root} cannot be used ({error.strerror}: {error.filename}). "
                 "Choose another one with PLATFORM_DATA_DIR=<directory>, or give it to the user who runs this."
             ) from None
 
@@ -78,22 +103,3 @@ def read_json(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, json.JSONDecodeError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-@contextmanager
-def exclusive(layout: Layout) -> Iterator[None]:
-    """Hold the data directory. The kernel lets go when this process ends, however it ends."""
-    with (layout.run / "lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise StartFailed(
-                f"A platform (process {file.read().strip() or 'unknown'}) already runs on {layout.root}. "
-                "Stop it first, or start another one beside it: "
-                "make dev PLATFORM_DATA_DIR=.data-2 API_PORT=8010 ML_PORT=8011"
-            ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield

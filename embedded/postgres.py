@@ -1,6 +1,7 @@
 """A PostgreSQL cluster in a directory: made once, owned by whoever the server runs as, free of stale locks."""
 
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -29,8 +30,8 @@ TUNING = (
 
 
 def identity_for(postgres: Path, directory: Path) -> Identity:
-    """Postgres refuses root: find out as whom it can run here."""
-    if os.getuid() != 0:
+    """Postgres refuses root, and users without a name: find out as whom it can run here."""
+    if os.getuid() != 0 and has_name(os.getuid()):
         return Identity.SELF
     reasons = []
     for identity in (Identity.NAMESPACE, Identity.NOBODY):
@@ -41,9 +42,18 @@ def identity_for(postgres: Path, directory: Path) -> Identity:
             return identity
         reasons.append(f"  as {identity}: {trial.stderr.strip().splitlines()[-1:] or trial.returncode}")
     raise StartFailed(
-        "PostgreSQL does not run as root, and no other user can be used here:\n" + "\n".join(reasons) + "\n"
-        "Start the platform as a normal user, or from a directory that every user may enter (not under /root)."
+        "PostgreSQL runs neither as root nor as a user who is not in /etc/passwd, and no other can be used here:\n"
+        + "\n".join(reasons)
+        + "\nStart the platform as a normal user, or from a directory that all may enter (not under /root)."
     )
+
+
+def has_name(uid: int) -> bool:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from embedded import orphans, ports
 from embedded.credentials import Secrets, update_credentials
-from embedded.layout import Layout, exclusive
+from embedded.layout import Layout
 from embedded.logs import Terminal
 from embedded.recipe import Recipe
 from embedded.servers import SERVERS, servers
@@ -74,7 +74,7 @@ class Stack:
 
     def _prepare(self) -> None:
         self.layout.prepare()
-        self._held.enter_context(exclusive(self.layout))
+        self._held.enter_context(self.layout.exclusive())
         journal = self.layout.run / "processes.json"
         for line in orphans.reclaim(journal):
             self._say(line)

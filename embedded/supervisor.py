@@ -104,23 +104,30 @@ class Supervisor:
     async def _keep(self, process: Process) -> None:
         await self._until_ready(process.recipe.needs)
         run = self._run_once if process.recipe.once else self._run_forever
-        failure = await run(process)
-        if failure and not self._failure.done():
+        try:
+            await run(process)
+        except StartFailed as reason:
+            failure = str(reason)
+        except Exception as error:  # nobody waits for this task: what it does not tell is never known
+            failure = self._report(process, f"cannot be kept running: {error!r}")
+        else:
+            return
+        if not self._failure.done():
             self._failure.set_result(failure)
+        self._say(failure)
 
-    async def _run_once(self, process: Process) -> str | None:
+    async def _run_once(self, process: Process) -> None:
         for attempt in range(DEATHS_AT_START):
             await process.start()
             if await process.wait() == 0:
                 self._ready[process.recipe.name].set()
-                return None
+                return
             await asyncio.sleep(_pause(attempt))
-        return self._report(process, f"failed {DEATHS_AT_START} times: {process.trouble}")
+        raise StartFailed(self._report(process, f"failed {DEATHS_AT_START} times: {process.trouble}"))
 
-    async def _run_forever(self, process: Process) -> str:
+    async def _run_forever(self, process: Process) -> None:
         deaths = 0
         while True:
-            await process.start()
             await self._live(process)
             deaths = 0 if process.seconds_up > STEADY_SECONDS else deaths + 1
             if (
@@ -128,13 +135,25 @@ class Supervisor:
                 and process.recipe.awaited
                 and not self._is_ready(process.recipe.name)
             ):
-                return self._report(process, f"died {deaths} times at its start: {process.trouble}")
+                raise StartFailed(
+                    self._report(process, f"died {deaths} times at its start: {process.trouble}")
+                )
             pause = _pause(deaths - 1)
             self._say(f"{process.recipe.name} died ({process.trouble}); it starts again in {pause:g} s")
             await asyncio.sleep(pause)
 
     async def _live(self, process: Process) -> None:
-        """From start to death of a process; says when it is ready."""
+        """From start to death of a process; says when it is ready.
+
+        Raises StartFailed if it cannot be started and never was; later that counts as a death.
+        """
+        try:
+            await process.start()
+        except (StartFailed, OSError) as reason:
+            process.trouble = str(reason)
+            if not self._is_ready(process.recipe.name):
+                raise StartFailed(f"{process.recipe.name} cannot start: {reason}") from reason
+            return
         probing = asyncio.create_task(self._announce(process))
         try:
             await process.wait()
