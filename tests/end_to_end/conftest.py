@@ -9,11 +9,12 @@ from tests.verify.scene import Scene
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The whole platform, once for all tests of a session."""
+    """The whole platform, once for all tests of a session; whatever they did to it, no request may end in a 500."""
     stack = Stack(tmp_path_factory.mktemp("platform") / "data")
     stack.start()
     yield stack
     stack.stop()
+    assert not stack.faults()
 
 
 @pytest.fixture(scope="session")

@@ -95,6 +95,11 @@ class Stack:
             assert time.monotonic() < deadline, f"{name} was not started again within {seconds:g} s"
             time.sleep(0.1)
 
+    def faults(self) -> list[str]:
+        """Requests that ended in an error nobody had thought of (500), as the services logged them."""
+        logs = [self.data_dir / "logs" / f"{name}.log" for name in ("api-server", "ml-service")]
+        return [line for log in logs for line in log.read_text().splitlines() if '"request.failed"' in line]
+
     def run(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a program of this repository against the platform, and return what it printed."""
         addresses = {

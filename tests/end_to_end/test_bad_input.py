@@ -13,6 +13,8 @@ from tests.verify.loop import Json, body_of, finished_job, new_model, settled_da
 from tests.verify.registry import expect_problem, issues_of
 from tests.verify.scene import Scene
 
+pytestmark = pytest.mark.timeout(180)
+
 GOOD = b"a,b,target\n" + b"".join(b"%d,%d,%s\n" % (n, n * n, b"yn"[n % 2 : n % 2 + 1]) for n in range(40))
 NOT_A_UUID, UNKNOWN = "not-a-uuid", "00000000-0000-4000-8000-000000000000"
 

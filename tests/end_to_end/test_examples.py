@@ -10,6 +10,8 @@ import pytest
 from tests.end_to_end.stack import REPOSITORY, Stack
 from tests.verify.scene import Scene
 
+pytestmark = pytest.mark.timeout(300)
+
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="not run: curl is not installed")
 

@@ -22,6 +22,8 @@ from tests.verify.loop import (
 )
 from tests.verify.scene import Scene
 
+pytestmark = pytest.mark.timeout(180)
+
 LONGEST_OUTAGE_SECONDS = 10.0
 PROCESSES = [
     "postgres",

@@ -6,6 +6,8 @@ from tests.verify.calling import Caller
 from tests.verify.loop import FLIGHT_TIMES, Json, body_of, deploy, new_model, trained, upload
 from tests.verify.scene import Scene
 
+pytestmark = pytest.mark.timeout(180)
+
 FRAMEWORKS = ["scikit-learn", "xgboost", "lightgbm"]
 ROUNDS = {"n_estimators": 40, "seed": 3}
 NUMBERS = {"r2", "rmse", "mae"}

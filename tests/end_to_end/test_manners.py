@@ -12,6 +12,8 @@ from tests.verify.registry import expect_problem, expect_status
 from tests.verify.scene import Scene
 from tests.verify.serving import DEMO_ROW
 
+pytestmark = pytest.mark.timeout(180)
+
 
 @pytest.fixture
 def key() -> dict[str, str]:

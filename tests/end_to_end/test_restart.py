@@ -10,6 +10,8 @@ from tests.end_to_end.test_faults import is_alive
 from tests.verify.loop import body_of
 from tests.verify.scene import Scene
 
+pytestmark = pytest.mark.timeout(300)
+
 
 def test_a_platform_survives_a_stop_and_the_death_of_its_supervisor(tmp_path: Path) -> None:
     stack = Stack(tmp_path / "data")
@@ -44,5 +46,8 @@ def test_a_second_platform_on_the_same_directory_is_refused(stack: Stack) -> Non
     second = Stack(stack.data_dir)
     second.log = stack.log.with_suffix(".second")
 
-    with pytest.raises(AssertionError, match="already runs"):
-        second.start()
+    try:
+        with pytest.raises(AssertionError, match="already runs"):
+            second.start()
+    finally:
+        second.stop()

@@ -1,5 +1,6 @@
 """How the services behave towards any program that calls them."""
 
+import json
 import secrets
 
 from openapi_spec_validator import validate
@@ -159,6 +160,23 @@ def _samples(text: str) -> dict[str, float]:
         for sample in family.samples
         if sample.name.endswith("_total") or sample.name.endswith("_count")
     }
+
+
+@promise(
+    "S84", "the services write structured logs: a JSON object a line, with time, level, service and message"
+)
+def logs(scene: Scene) -> str:
+    wanted = {"@timestamp", "log.level", "service.name", "message"}
+    counts = []
+    for name in ("api-server", "ml-service", "relay"):
+        lines = (scene.data_dir / "logs" / f"{name}.log").read_text().splitlines()
+        events = [json.loads(line) for line in lines]
+        poor = [event for event in events if not wanted <= event.keys() or event["service.name"] != name]
+        expect(events and not poor, f"{name}.log has {len(events)} lines; incomplete: {poor[:1]}")
+        secret = scene.maker.password
+        expect(not any(secret in line for line in lines), f"{name}.log holds a password")
+        counts.append(f"{name} {len(events)}")
+    return f"lines: {', '.join(counts)}; each is complete, none holds the password of an account"
 
 
 @promise("S63 S65 S66", "statistics count successes and failures of each model")
