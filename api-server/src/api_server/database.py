@@ -10,7 +10,7 @@ import asyncpg
 from fastapi import Depends, Request
 from sqlalchemy import DateTime, MetaData, func
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -18,6 +18,26 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from api_server.settings import Settings
 from platform_kit.plumbing.problems import Problem, Unavailable
+
+__all__ = [
+    "AsyncSession",
+    "Base",
+    "ChangedAtOnce",
+    "DatabaseUnavailable",
+    "HasCreatedAt",
+    "HasId",
+    "IntegrityError",
+    "SessionDep",
+    "Sessions",
+    "SessionsDep",
+    "get_session",
+    "get_sessions",
+    "make_engine",
+    "make_sessions",
+    "transaction",
+    "utc_now",
+]
+"""Services get AsyncSession and IntegrityError here: they hold a transaction and know a conflict, but speak no SQL."""
 
 Sessions = async_sessionmaker[AsyncSession]
 

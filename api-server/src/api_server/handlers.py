@@ -2,7 +2,7 @@
 
 from api_server.datasets.handlers import ProfileHandler
 from api_server.housekeeping.handlers import HousekeepingHandler
-from api_server.jobs.handlers import Handlers
+from api_server.jobs.handler import Handlers
 from api_server.training.handlers import TrainHandler
 from platform_kit.contract.jobs import JobKind
 

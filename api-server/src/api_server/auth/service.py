@@ -2,9 +2,6 @@ import secrets
 from datetime import timedelta
 from uuid import UUID, uuid4
 
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from api_server.auth import repository
 from api_server.auth.actor import Actor
 from api_server.auth.errors import (
@@ -18,7 +15,7 @@ from api_server.auth.models import RefreshToken, Session, User
 from api_server.auth.passwords import passwords
 from api_server.auth.schemas import PasswordIn, ProfileIn, RegisterIn, TokenPair
 from api_server.auth.tokens import TokenInvalid, Tokens, digest_of
-from api_server.database import Sessions, transaction, utc_now
+from api_server.database import AsyncSession, IntegrityError, Sessions, transaction, utc_now
 from api_server.preconditions import require_match
 from api_server.settings import Settings
 from platform_kit.contract.access import Role

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
+from api_server.database import AsyncSession
 from api_server.datasets import service
 from api_server.datasets.models import DatasetStatus, DatasetVersion
 from api_server.jobs import service as jobs

@@ -7,10 +7,9 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from api_server.auth.dependencies import CurrentActor, MakerActor
-from api_server.database import SessionDep, SessionsDep, transaction
+from api_server.database import AsyncSession, SessionDep, SessionsDep, transaction
 from api_server.datasets import service
 from api_server.datasets.models import DatasetVersion
 from api_server.datasets.schemas import (

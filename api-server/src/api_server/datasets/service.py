@@ -1,9 +1,7 @@
 from uuid import UUID, uuid4
 
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from api_server.auth.actor import Actor
+from api_server.database import AsyncSession, IntegrityError
 from api_server.datasets import repository
 from api_server.datasets.errors import DatasetInUse, DatasetNotFound, DatasetNotReady, DatasetVersionNotFound
 from api_server.datasets.models import Dataset, DatasetStatus, DatasetVersion

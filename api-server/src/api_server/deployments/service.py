@@ -8,10 +8,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from api_server.auth.actor import Actor
-from api_server.database import Sessions, transaction, utc_now
+from api_server.database import AsyncSession, Sessions, transaction, utc_now
 from api_server.deployments import repository
 from api_server.deployments.errors import (
     DeploymentNotFound,

@@ -2,9 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from api_server.database import utc_now
+from api_server.database import AsyncSession, utc_now
 from api_server.deployments import repository
 from api_server.deployments.models import Deployment, DeploymentStatus
 from api_server.jobs import service as jobs

@@ -2,10 +2,9 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from api_server import idempotency
 from api_server.auth import service as auth
+from api_server.database import AsyncSession
 from api_server.deployments import service as deployments
 from api_server.jobs import service as jobs
 from api_server.settings import Settings

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
+from api_server.database import AsyncSession
 from api_server.jobs.models import Job
 from platform_kit.contract.jobs import HousekeepingResult, HousekeepingSpec, JobResult, JobSpec
 from platform_kit.contract.problem import ProblemDetail

@@ -1,5 +1,4 @@
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -9,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api_server.auth.actor import Actor
 from api_server.jobs.models import Job, JobEvent
+from api_server.jobs.schemas import JobFilter
 from api_server.outbox import Doorbell
 from api_server.pagination import PageParams, Rows, fetch_page
 from api_server.projects.access import member_of
@@ -17,14 +17,6 @@ from platform_kit.contract.jobs import JobStatus
 LIVE = (JobStatus.QUEUED, JobStatus.RUNNING)
 REAPER_LOCK = 7_230_001
 LONGEST_SILENCE = timedelta(minutes=10)
-
-
-@dataclass(frozen=True)
-class JobFilter:
-    kind: str | None = None
-    status: str | None = None
-    project_id: UUID | None = None
-    subject_id: UUID | None = None
 
 
 async def find(session: AsyncSession, job_id: UUID) -> Job | None:

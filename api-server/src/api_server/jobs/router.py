@@ -9,8 +9,7 @@ from fastapi.responses import StreamingResponse
 from api_server.auth.dependencies import CurrentActor
 from api_server.database import SessionDep, Sessions, SessionsDep, transaction
 from api_server.jobs import service
-from api_server.jobs.repository import JobFilter
-from api_server.jobs.schemas import JobOut, job_out
+from api_server.jobs.schemas import JobFilter, JobOut, job_out
 from api_server.pagination import Page, PageDep
 from api_server.responses import problems
 from platform_kit.contract.artifact import canonical_json

@@ -1,3 +1,4 @@
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -7,6 +8,14 @@ from pydantic import BaseModel
 from api_server.jobs.models import Job
 from platform_kit.contract.jobs import JobKind, JobStatus, Progress
 from platform_kit.contract.problem import ProblemDetail
+
+
+@dataclass(frozen=True)
+class JobFilter:
+    kind: str | None = None
+    status: str | None = None
+    project_id: UUID | None = None
+    subject_id: UUID | None = None
 
 
 class JobOut(BaseModel):

@@ -10,16 +10,14 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from api_server import outbox
 from api_server.auth.actor import Actor
-from api_server.database import utc_now
+from api_server.database import AsyncSession, utc_now
 from api_server.jobs import repository
 from api_server.jobs.errors import Fenced, JobIsOver, JobNotFound, NothingToClaim
-from api_server.jobs.handlers import Handlers
+from api_server.jobs.handler import Handlers
 from api_server.jobs.models import Job, JobEvent
-from api_server.jobs.repository import JobFilter
+from api_server.jobs.schemas import JobFilter
 from api_server.pagination import PageParams, Rows
 from api_server.projects import service as projects
 from api_server.projects.models import ProjectRole

@@ -1,9 +1,8 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from api_server.auth.actor import Actor
+from api_server.database import AsyncSession
 from api_server.pagination import PageParams, Rows
 from api_server.predictions import repository
 from api_server.predictions.errors import PredictionNotFound

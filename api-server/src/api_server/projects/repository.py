@@ -1,5 +1,4 @@
 from collections.abc import Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import func, or_, select
@@ -9,13 +8,7 @@ from api_server.auth.actor import Actor
 from api_server.pagination import PageParams, Rows, fetch_page
 from api_server.projects.access import member_of
 from api_server.projects.models import Project, ProjectMember, ProjectRole
-
-
-@dataclass(frozen=True)
-class ProjectFilter:
-    status: str | None = None
-    tag: str | None = None
-    text: str | None = None
+from api_server.projects.schemas import ProjectFilter
 
 
 async def find_visible(session: AsyncSession, actor: Actor, project_id: UUID) -> Project | None:

@@ -10,8 +10,7 @@ from api_server.pagination import Page, PageDep
 from api_server.preconditions import IfMatch, set_etag
 from api_server.projects import service
 from api_server.projects.models import ProjectStatus
-from api_server.projects.repository import ProjectFilter
-from api_server.projects.schemas import ProjectIn, ProjectOut, ProjectPatch, project_out
+from api_server.projects.schemas import ProjectFilter, ProjectIn, ProjectOut, ProjectPatch, project_out
 from api_server.responses import problems
 
 router = APIRouter(prefix="/projects", tags=["projects"])

@@ -1,3 +1,4 @@
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -5,6 +6,14 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from api_server.projects.models import Project, ProjectRole, ProjectStatus
+
+
+@dataclass(frozen=True)
+class ProjectFilter:
+    status: str | None = None
+    tag: str | None = None
+    text: str | None = None
+
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Tags = Annotated[list[Annotated[str, Field(min_length=1, max_length=50)]], Field(max_length=50)]

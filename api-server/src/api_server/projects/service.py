@@ -1,16 +1,13 @@
 from uuid import UUID, uuid4
 
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from api_server.auth.actor import Actor
+from api_server.database import AsyncSession, IntegrityError
 from api_server.pagination import PageParams, Rows
 from api_server.preconditions import require_match
 from api_server.projects import repository
 from api_server.projects.errors import ProjectInUse, ProjectNameTaken, ProjectNotFound, ProjectRoleMissing
 from api_server.projects.models import Project, ProjectMember, ProjectRole
-from api_server.projects.repository import ProjectFilter
-from api_server.projects.schemas import ProjectIn, ProjectPatch
+from api_server.projects.schemas import ProjectFilter, ProjectIn, ProjectPatch
 
 PERSONAL = "personal"
 

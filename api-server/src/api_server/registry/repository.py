@@ -1,5 +1,4 @@
 from collections.abc import Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, func, select
@@ -9,14 +8,7 @@ from api_server.auth.actor import Actor
 from api_server.pagination import PageParams, Rows, fetch_page
 from api_server.projects.access import member_of
 from api_server.registry.models import Model, ModelStatus, ModelVersion
-
-
-@dataclass(frozen=True)
-class ModelFilter:
-    project_id: UUID | None = None
-    status: ModelStatus | None = None
-    framework: str | None = None
-    name: str | None = None
+from api_server.registry.schemas import ModelFilter
 
 
 async def find_visible(

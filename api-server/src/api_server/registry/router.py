@@ -9,8 +9,8 @@ from api_server.pagination import Page, PageDep
 from api_server.preconditions import IfMatch, set_etag
 from api_server.registry import service
 from api_server.registry.models import ModelStatus
-from api_server.registry.repository import ModelFilter
 from api_server.registry.schemas import (
+    ModelFilter,
     ModelOut,
     ModelPatch,
     VersionOut,

@@ -1,3 +1,4 @@
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -8,6 +9,14 @@ from api_server.registry.models import Model, ModelStatus, ModelVersion
 from platform_kit.contract.algorithms import Framework
 from platform_kit.contract.artifact import Manifest, Task
 from platform_kit.contract.problem import ProblemDetail
+
+
+@dataclass(frozen=True)
+class ModelFilter:
+    project_id: UUID | None = None
+    status: ModelStatus | None = None
+    framework: str | None = None
+    name: str | None = None
 
 
 class ModelOut(BaseModel):

@@ -2,10 +2,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from api_server.auth.actor import Actor
+from api_server.database import AsyncSession, IntegrityError
 from api_server.datasets.models import DatasetVersion
 from api_server.pagination import PageParams, Rows
 from api_server.preconditions import require_match
@@ -14,8 +12,7 @@ from api_server.projects.models import Project, ProjectRole
 from api_server.registry import repository
 from api_server.registry.errors import ModelInUse, ModelNameTaken, ModelNotFound, ModelVersionNotFound
 from api_server.registry.models import Model, ModelStatus, ModelVersion
-from api_server.registry.repository import ModelFilter
-from api_server.registry.schemas import ModelPatch
+from api_server.registry.schemas import ModelFilter, ModelPatch
 from api_server.registry.slugs import slug_of
 from platform_kit.contract.artifact import Manifest, ManifestRef
 

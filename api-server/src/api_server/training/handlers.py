@@ -3,8 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
+from api_server.database import AsyncSession
 from api_server.datasets import service as datasets
 from api_server.datasets.models import DatasetStatus
 from api_server.jobs.models import Job

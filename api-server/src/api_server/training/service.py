@@ -1,9 +1,8 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from api_server.auth.actor import Actor
+from api_server.database import AsyncSession
 from api_server.datasets import service as datasets
 from api_server.datasets.errors import DatasetNotReady
 from api_server.datasets.models import DatasetStatus, DatasetVersion

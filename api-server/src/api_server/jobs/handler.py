@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
+from api_server.database import AsyncSession
 from api_server.jobs.models import Job
 from platform_kit.contract.jobs import JobKind, JobResult, JobSpec
 from platform_kit.contract.problem import ProblemDetail
