@@ -25,10 +25,15 @@ class Secrets:
     @classmethod
     def of(cls, path: Path) -> Self:
         known = read_json(path)
-        made = cls(**{each.name: known.get(each.name) or secrets.token_hex(32) for each in fields(cls)})
+        made = cls(**{each.name: known.get(each.name) or _secret(each.name) for each in fields(cls)})
         if dataclasses.asdict(made) != known:
             write_private(path, json.dumps(dataclasses.asdict(made), indent=2) + "\n")
         return made
+
+
+def _secret(name: str) -> str:
+    """Long where only programs use it, short where a person types it."""
+    return secrets.token_urlsafe(12) if name == "flower" else secrets.token_hex(32)
 
 
 def update_credentials(path: Path, *, api_url: str, ml_url: str) -> dict[str, Any]:
