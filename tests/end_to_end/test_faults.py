@@ -39,7 +39,7 @@ PROCESSES = [
     "beat",
     "flower",
 ]
-LONG = {"n_estimators": 2500, "learning_rate": 0.01, "seed": 5}
+LONG = {"n_estimators": 1500, "learning_rate": 0.01, "seed": 5}
 
 
 @pytest.fixture
