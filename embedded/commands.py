@@ -1,7 +1,6 @@
 """What the command line does with a platform: stay with it, or run one command against it."""
 
 import asyncio
-import os
 import signal
 import time
 from collections.abc import Awaitable, Sequence
@@ -10,7 +9,7 @@ from typing import TypeVar
 
 from embedded.interrupts import Interrupts
 from embedded.logs import Terminal, complain
-from embedded.services import FLOWER_USER
+from embedded.services import FLOWER_USER, inherited
 from embedded.stack import Options, Stack
 
 INTERRUPTED = 130
@@ -96,7 +95,7 @@ async def _foreground(command: Sequence[str], *, stack: Stack, interrupts: Inter
 
 def _environment(stack: Stack) -> dict[str, str]:
     return {
-        **os.environ,
+        **inherited(),
         "API_URL": stack.addresses.api_url,
         "ML_URL": stack.addresses.ml_url,
         "MLP_BASE_URL": stack.addresses.api_url,

@@ -19,6 +19,11 @@ WEB_STOP_SECONDS = 2.5
 FLOWER_USER = "admin"
 API_ONLY = ("DATABASE_URL", "JWT_SECRET")
 """ml-service and its workers have no credential of the database, and cannot make tokens."""
+NOT_INHERITED = (
+    *API_ONLY,
+    # A dozen processes import the same libraries, again at every start: compiled once, that takes half the time.
+    "PYTHONDONTWRITEBYTECODE",
+)
 
 SERVICES = (
     *("migrate", "prepare-storage", "seed-accounts"),
@@ -78,10 +83,12 @@ def settings(
 
 
 def inherited() -> dict[str, str]:
-    """Our own environment for the children, made fit for services that talk to this machine."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
-    # A dozen processes import the same libraries, again at every start: compiled once, that takes half the time.
-    kept.pop("PYTHONDONTWRITEBYTECODE", None)
+    """Our own environment for the children, made fit for programs that talk to this machine."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in NOT_INHERITED and not name.startswith(("MAKE", "MFLAGS"))
+    }
     local = ",".join(
         filter(None, (os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), "127.0.0.1,localhost"))
     )

@@ -79,6 +79,14 @@ class TestRun:
         credentials = json.loads((tmp_path / "credentials.json").read_text())
         assert printed.split() == [credentials["api_url"], credentials["ml_url"], str(tmp_path)]
 
+    def test_any_directory_will_do(self, tmp_path: Path) -> None:
+        data_dir = tmp_path / "two words, ümlaut" / ("deep" * 30)
+
+        process = with_servers(data_dir, "true")
+
+        _, errors = process.communicate(timeout=30)
+        assert process.returncode == 0, errors
+
 
 class TestEnding:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
