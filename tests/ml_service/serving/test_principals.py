@@ -1,0 +1,197 @@
+"""Who is calling, while api-server answers, is slow, is away, and has changed its mind."""
+
+import asyncio
+import stat
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from ml_service.serving.control_plane import ControlPlane
+from ml_service.serving.errors import ControlPlaneAway, NotSignedIn
+from ml_service.serving.principals import Principals
+from ml_service.settings import Settings
+from platform_kit.contract.access import Introspection, Principal, Role
+from tests.ml_service.peer import Peer
+
+HEADERS = {"authorization": "Bearer a-token"}
+FAST = {
+    "auth_fresh_seconds": 0.1,
+    "auth_positive_seconds": 0.4,
+    "auth_denial_seconds": 0.2,
+    "auth_timeout_seconds": 0.3,
+}
+
+
+def principal(**facts: Any) -> Principal:
+    expires_at = datetime.now(UTC) + timedelta(hours=1)
+    known = {
+        "user_id": uuid4(),
+        "username": "ada",
+        "role": Role.USER,
+        "project_ids": [],
+        "expires_at": expires_at,
+    }
+    return Principal.model_validate({**known, **facts})
+
+
+def knows(peer: Peer, who: Principal | None) -> None:
+    peer.routes["/introspect"] = lambda _: (200, Introspection(principal=who))
+
+
+@pytest.fixture
+def quick(settings: Settings) -> Settings:
+    return settings.model_copy(update=FAST)
+
+
+@pytest.fixture
+async def control(quick: Settings) -> AsyncIterator[ControlPlane]:
+    control = ControlPlane.from_settings(quick)
+    yield control
+    await control.close()
+
+
+@pytest.fixture
+def principals(control: ControlPlane, quick: Settings) -> Principals:
+    return Principals(control, quick)
+
+
+class TestIdentify:
+    async def test_asks_once_for_many_requests(self, principals: Principals, peer: Peer) -> None:
+        knows(peer, principal())
+
+        found = await asyncio.gather(*(principals.identify(HEADERS) for _ in range(20)))
+
+        assert {each.username for each in found if each} == {"ada"}
+        assert peer.count("/introspect") == 1
+
+    async def test_without_a_credential_asks_nobody(self, principals: Principals, peer: Peer) -> None:
+        assert await principals.identify({}) is None
+        assert peer.asked == []
+
+    @pytest.mark.parametrize("value", ["", "Bearer", "Bearer ", "Basic YTpi", "token"])
+    async def test_refuses_a_header_that_it_cannot_read(self, principals: Principals, value: str) -> None:
+        with pytest.raises(NotSignedIn):
+            await principals.identify({"authorization": value})
+
+    async def test_takes_an_api_key_too(self, principals: Principals, peer: Peer) -> None:
+        knows(peer, principal())
+
+        await principals.identify({"x-api-key": "mlp_1"})
+
+        assert peer.bodies("/introspect") == [{"kind": "api_key", "credential": "mlp_1"}]
+
+    async def test_notices_a_revocation_in_time(self, principals: Principals, peer: Peer) -> None:
+        knows(peer, principal())
+        await principals.identify(HEADERS)
+        knows(peer, None)
+
+        await asyncio.sleep(FAST["auth_positive_seconds"] + 0.05)
+
+        with pytest.raises(NotSignedIn):
+            await principals.identify(HEADERS)
+
+    async def test_refreshes_in_the_background_before_it_must(
+        self, principals: Principals, peer: Peer
+    ) -> None:
+        knows(peer, principal())
+        await principals.identify(HEADERS)
+        knows(peer, None)
+        await asyncio.sleep(FAST["auth_fresh_seconds"] + 0.05)
+
+        assert await principals.identify(HEADERS) is not None
+        await asyncio.sleep(0.1)
+
+        with pytest.raises(NotSignedIn):
+            await principals.identify(HEADERS)
+
+    async def test_remembers_a_denial_for_a_moment_only(self, principals: Principals, peer: Peer) -> None:
+        knows(peer, None)
+        for _ in range(3):
+            with pytest.raises(NotSignedIn):
+                await principals.identify(HEADERS)
+        knows(peer, principal())
+        await asyncio.sleep(FAST["auth_denial_seconds"] + 0.05)
+
+        assert await principals.identify(HEADERS) is not None
+        assert peer.count("/introspect") == 2
+
+
+class TestAway:
+    @pytest.fixture(params=["fault", "slow"])
+    def away(self, request: pytest.FixtureRequest, peer: Peer) -> Any:
+        def go() -> None:
+            if request.param == "fault":
+                peer.status = 500
+            else:
+                peer.delay_seconds = 0.6
+
+        return go
+
+    async def test_known_callers_stay_known(self, principals: Principals, peer: Peer, away: Any) -> None:
+        knows(peer, principal())
+        await principals.identify(HEADERS)
+        away()
+        await asyncio.sleep(FAST["auth_positive_seconds"] + 0.05)
+
+        assert await principals.identify(HEADERS) is not None
+
+    async def test_strangers_are_told_to_come_back(self, principals: Principals, away: Any) -> None:
+        away()
+
+        with pytest.raises(ControlPlaneAway) as refused:
+            await principals.identify(HEADERS)
+
+        assert (refused.value.status, int(refused.value.headers["Retry-After"]) > 0) == (503, True)
+
+    async def test_the_denied_stay_out(self, principals: Principals, peer: Peer, away: Any) -> None:
+        knows(peer, principal())
+        await principals.identify(HEADERS)
+        knows(peer, None)
+        await asyncio.sleep(FAST["auth_positive_seconds"] + 0.05)
+        with pytest.raises(NotSignedIn):
+            await principals.identify(HEADERS)
+        away()
+        await asyncio.sleep(FAST["auth_denial_seconds"] + 0.05)
+
+        with pytest.raises(ControlPlaneAway):
+            await principals.identify(HEADERS)
+
+    async def test_ends_with_the_token_itself(self, principals: Principals, peer: Peer, away: Any) -> None:
+        knows(peer, principal(expires_at=datetime.now(UTC) + timedelta(seconds=0.3)))
+        await principals.identify(HEADERS)
+        away()
+        await asyncio.sleep(0.4)
+
+        with pytest.raises(ControlPlaneAway):
+            await principals.identify(HEADERS)
+
+    async def test_a_key_without_an_end_has_one_here(
+        self, control: ControlPlane, quick: Settings, peer: Peer, away: Any
+    ) -> None:
+        principals = Principals(control, quick.model_copy(update={"auth_stale_max": 0.0}))
+        knows(peer, principal(expires_at=None))
+        await principals.identify({"x-api-key": "k"})
+        away()
+        await asyncio.sleep(FAST["auth_positive_seconds"] + 0.05)
+
+        with pytest.raises(ControlPlaneAway):
+            await principals.identify({"x-api-key": "k"})
+
+    async def test_outlives_a_restart_and_keeps_no_secret(
+        self, principals: Principals, control: ControlPlane, quick: Settings, peer: Peer, away: Any
+    ) -> None:
+        knows(peer, principal())
+        await principals.identify(HEADERS)
+        principals._save(dict(principals._known))
+        away()
+        path = quick.ml_cache_dir / "access.json"
+
+        restarted = Principals(control, quick)
+        await asyncio.sleep(FAST["auth_positive_seconds"] + 0.05)
+
+        assert await restarted.identify(HEADERS) is not None
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert "a-token" not in path.read_text()

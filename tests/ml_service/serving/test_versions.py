@@ -1,0 +1,132 @@
+"""Versions on disk and in memory: verified on every load, one load for many callers, the eldest leaves."""
+
+import asyncio
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ml_service.serving.errors import ModelUnavailable
+from ml_service.serving.loaded_models import LoadedModels
+from ml_service.serving.version_store import VersionStore
+from ml_service.settings import Settings
+from platform_kit.contract.artifact import Manifest, ManifestRef, canonical_json, object_key
+from platform_kit.plumbing.object_store import DigestMismatch, ObjectStore, StorageUnavailable
+
+
+def publish(store: ObjectStore, folder: Path, **changes: Any) -> ManifestRef:
+    """Put a trained version into object storage, as a worker does."""
+    manifest = Manifest.model_validate_json((folder / "manifest.json").read_bytes()).model_copy(
+        update=changes
+    )
+    for file in manifest.files:
+        store.put_file(file.key, folder / Path(file.name).name)
+    raw = canonical_json(manifest.model_dump(mode="json"))
+    sha256 = hashlib.sha256(raw).hexdigest()
+    store.put_bytes(object_key(sha256), raw)
+    return ManifestRef(key=object_key(sha256), sha256=sha256, digest=manifest.digest())
+
+
+@pytest.fixture
+def folder(demos: object, demo_folder: Path) -> Path:
+    return demo_folder / "demo_model_1"
+
+
+@pytest.fixture
+def versions(settings: Settings, store: ObjectStore) -> VersionStore:
+    return VersionStore(store, settings.ml_cache_dir / "versions", entries=2)
+
+
+class TestOpen:
+    def test_fetches_once(self, versions: VersionStore, store: ObjectStore, folder: Path) -> None:
+        ref = publish(store, folder)
+        _, first = versions.open(ref)
+        store.delete([ref.key])
+
+        manifest, again = versions.open(ref)
+
+        assert again == first
+        assert manifest.digest() == ref.digest
+        assert {each.name for each in again.iterdir()} == {"manifest.json", "model.txt"}
+
+    def test_fetches_again_what_changed_on_disk(
+        self, versions: VersionStore, store: ObjectStore, folder: Path
+    ) -> None:
+        ref = publish(store, folder)
+        _, cached = versions.open(ref)
+        (cached / "model.txt").write_bytes((cached / "model.txt").read_bytes().replace(b"1", b"2", 1))
+
+        _, again = versions.open(ref)
+
+        assert (again / "model.txt").read_bytes() == (folder / "model.txt").read_bytes()
+
+    def test_refuses_what_changed_in_storage(
+        self, versions: VersionStore, store: ObjectStore, folder: Path, settings: Settings
+    ) -> None:
+        ref = publish(store, folder)
+        manifest = Manifest.model_validate_json((folder / "manifest.json").read_bytes())
+        store.put_bytes(manifest.files[0].key, b"other bytes")
+
+        with pytest.raises(DigestMismatch):
+            versions.open(ref)
+
+        assert list((settings.ml_cache_dir / "versions").iterdir()) == []
+
+    @pytest.mark.parametrize("name", ["../model.txt", "/tmp/model.txt", "a/b"])
+    def test_writes_nothing_outside_its_folder(
+        self, versions: VersionStore, store: ObjectStore, folder: Path, name: str
+    ) -> None:
+        manifest = Manifest.model_validate_json((folder / "manifest.json").read_bytes())
+        evil = [manifest.files[0].model_copy(update={"name": name})]
+        ref = publish(store, folder, files=evil) if Path(name).name == "model.txt" else None
+
+        if ref is not None:
+            with pytest.raises(DigestMismatch, match="outside"):
+                versions.open(ref)
+
+    def test_forgets_the_eldest(
+        self, versions: VersionStore, store: ObjectStore, folder: Path, settings: Settings
+    ) -> None:
+        for seed in range(4):
+            versions.open(publish(store, folder, seed=seed))
+
+        assert len(list((settings.ml_cache_dir / "versions").iterdir())) == 2
+
+
+class TestLoadedModels:
+    async def test_loads_once_for_many_callers(
+        self, versions: VersionStore, store: ObjectStore, folder: Path
+    ) -> None:
+        ref = publish(store, folder)
+        models = LoadedModels(versions, entries=4)
+
+        found = await asyncio.gather(*(models.get(ref) for _ in range(20)))
+
+        assert len({id(each) for each in found}) == 1
+        assert models.is_loaded(ref)
+
+    async def test_lets_the_least_recently_asked_go(
+        self, versions: VersionStore, store: ObjectStore, folder: Path
+    ) -> None:
+        a, b, c = (publish(store, folder, seed=seed) for seed in (1, 2, 3))
+        models = LoadedModels(versions, entries=2)
+
+        for ref in (a, b, a, c):
+            await models.get(ref)
+
+        assert [models.is_loaded(each) for each in (a, b, c)] == [True, False, True]
+
+    async def test_says_come_back_when_storage_is_away(
+        self, settings: Settings, folder: Path, store: ObjectStore
+    ) -> None:
+        ref = publish(store, folder)
+        nowhere = ObjectStore.from_settings(settings.model_copy(update={"s3_endpoint": "127.0.0.1:1"}))
+        models = LoadedModels(VersionStore(nowhere, settings.ml_cache_dir / "v", entries=2), entries=2)
+
+        with pytest.raises(ModelUnavailable) as refused:
+            await models.get(ref)
+
+        assert int(refused.value.headers["Retry-After"]) > 0
+        with pytest.raises(StorageUnavailable):
+            await models.load(ref)
