@@ -1,9 +1,7 @@
 """Versions on disk and in memory: verified on every load, one load for many callers, the eldest leaves."""
 
 import asyncio
-import hashlib
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -11,21 +9,9 @@ from ml_service.serving.errors import ModelUnavailable
 from ml_service.serving.loaded_models import LoadedModels
 from ml_service.serving.version_store import VersionStore
 from ml_service.settings import Settings
-from platform_kit.contract.artifact import Manifest, ManifestRef, canonical_json, object_key
+from platform_kit.contract.artifact import Manifest
 from platform_kit.plumbing.object_store import DigestMismatch, ObjectStore, StorageUnavailable
-
-
-def publish(store: ObjectStore, folder: Path, **changes: Any) -> ManifestRef:
-    """Put a trained version into object storage, as a worker does."""
-    manifest = Manifest.model_validate_json((folder / "manifest.json").read_bytes()).model_copy(
-        update=changes
-    )
-    for file in manifest.files:
-        store.put_file(file.key, folder / Path(file.name).name)
-    raw = canonical_json(manifest.model_dump(mode="json"))
-    sha256 = hashlib.sha256(raw).hexdigest()
-    store.put_bytes(object_key(sha256), raw)
-    return ManifestRef(key=object_key(sha256), sha256=sha256, digest=manifest.digest())
+from tests.ml_service.serving.publishing import publish
 
 
 @pytest.fixture
