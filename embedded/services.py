@@ -66,6 +66,7 @@ def settings(
         "PUBLIC_API_URL": addresses.api_url,
         "PUBLIC_ML_URL": addresses.ml_url,
         "DATABASE_URL": f"postgresql+asyncpg://app:{secrets.postgres_app}@127.0.0.1:{ports['postgres']}/platform",
+        "PGSSLMODE": "disable",  # else the client looks for keys in the home directory
         "BROKER_URL": f"redis://:{secrets.broker}@127.0.0.1:{ports['redis-broker']}/0",
         "CACHE_URL": f"redis://:{secrets.cache}@127.0.0.1:{ports['redis-cache']}/0",
         "S3_ENDPOINT": f"127.0.0.1:{ports['s3']}",
@@ -87,7 +88,7 @@ def inherited() -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if name not in NOT_INHERITED and not name.startswith(("MAKE", "MFLAGS"))
+        if name not in NOT_INHERITED and not name.startswith(("MAKE", "MFLAGS", "PG"))
     }
     local = ",".join(
         filter(None, (os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), "127.0.0.1,localhost"))

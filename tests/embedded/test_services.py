@@ -34,11 +34,12 @@ def test_only_the_api_s_own_processes_may_enter_the_database(recipes: dict[str, 
 
 def test_credentials_of_the_shell_are_not_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://somewhere")
+    monkeypatch.setenv("PGPASSWORD", "of another database")
     monkeypatch.setenv("LOG_LEVEL", "DEBUG")
 
     passed_on = inherited()
 
-    assert "DATABASE_URL" not in passed_on
+    assert {"DATABASE_URL", "PGPASSWORD"}.isdisjoint(passed_on)
     assert passed_on["LOG_LEVEL"] == "DEBUG"
 
 
