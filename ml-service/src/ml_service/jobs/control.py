@@ -42,6 +42,9 @@ class JobControl:
         )
         return cls(http, worker)
 
+    def close(self) -> None:
+        self._http.close()
+
     def claim(self, job_id: UUID, *, patience_seconds: float) -> Claim:
         """Raises NothingToDo, ControlUnavailable."""
         answer = self._insist(job_id, "claim", ClaimRequest(worker=self.worker), patience_seconds)

@@ -1,0 +1,418 @@
+"""One attempt at one job: the real child, real storage, and a peer that plays api-server and breaks on command."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from ml_service.jobs.child_process import ChildProcess
+from ml_service.jobs.control import JobControl
+from ml_service.jobs.runner import JobRunner, sweep
+from ml_service.settings import Settings
+from platform_kit.contract.artifact import Task, object_key
+from platform_kit.contract.jobs import Claim, DatasetRef, ProfileSpec, TrainSpec
+from platform_kit.contract.schema import FileType
+from platform_kit.plumbing.object_store import ObjectStore
+from tests.ml_service.factories import people
+from tests.ml_service.peer import Peer
+
+JOB = UUID(int=42)
+
+
+class Desk:
+    """What api-server's jobs do, as far as one job needs it."""
+
+    def __init__(self, peer: Peer, store: ObjectStore) -> None:
+        self.peer, self._store = peer, store
+        self.claim: Claim | None = None
+        self.cancel = False
+        self.fenced = False
+        peer.routes["/claim"] = self._claim
+        peer.routes["/heartbeat"] = self._heartbeat
+        peer.routes["/finish"] = lambda _: (409, {}) if self.fenced else (200, {"status": "ended"})
+
+    def offer(self, spec: TrainSpec | ProfileSpec, **limits: Any) -> None:
+        known = {
+            "job_id": JOB,
+            "attempt": 1,
+            "max_attempts": 3,
+            "lease_seconds": 5,
+            "heartbeat_seconds": 0.3,
+            "time_limit_seconds": 60,
+            "memory_limit_bytes": None,
+            "spec": spec,
+        }
+        self.claim = Claim.model_validate({**known, **limits})
+
+    def dataset(self, content: bytes, *, file_type: FileType = FileType.CSV) -> DatasetRef:
+        key = f"datasets/{hashlib.sha256(content).hexdigest()}"
+        self._store.put_bytes(key, content)
+        return DatasetRef(
+            dataset_id=UUID(int=2),
+            version=1,
+            key=key,
+            sha256=hashlib.sha256(content).hexdigest(),
+            size_bytes=len(content),
+            file_type=file_type,
+        )
+
+    @property
+    def ends(self) -> list[dict[str, Any]]:
+        return self.peer.bodies("/finish")
+
+    @property
+    def end(self) -> dict[str, Any]:
+        (end,) = self.ends
+        return end
+
+    def stages(self) -> list[str]:
+        bodies = [*self.peer.bodies("/heartbeat"), *self.ends]
+        return [step["stage"] for body in bodies for step in body["progress"]]
+
+    def logs(self) -> list[str]:
+        bodies = [*self.peer.bodies("/heartbeat"), *self.ends]
+        return [line["message"] for body in bodies for line in body["logs"]]
+
+    def _claim(self, _: dict[str, Any]) -> tuple[int, Any]:
+        claim, self.claim = self.claim, None
+        return (200, claim) if claim else (409, {})
+
+    def _heartbeat(self, _: dict[str, Any]) -> tuple[int, Any]:
+        return (409, {}) if self.fenced else (200, {"cancel_requested": self.cancel, "lease_seconds": 5})
+
+
+@pytest.fixture
+def desk(peer: Peer, store: ObjectStore) -> Desk:
+    return Desk(peer, store)
+
+
+@pytest.fixture
+def stopping() -> threading.Event:
+    return threading.Event()
+
+
+@pytest.fixture
+def quick(settings: Settings) -> Settings:
+    changes = {
+        "finish_patience_seconds": 5,
+        "claim_patience_seconds": 1,
+        "storage_attempts": 2,
+        "kill_grace_seconds": 0.3,
+    }
+    return settings.model_copy(update=changes)
+
+
+@pytest.fixture
+def control(quick: Settings) -> Iterator[JobControl]:
+    control = JobControl.from_settings(quick, "worker-1")
+    yield control
+    control.close()
+
+
+@pytest.fixture
+def runner(quick: Settings, control: JobControl, store: ObjectStore, stopping: threading.Event) -> JobRunner:
+    return JobRunner(quick, control, store, stopping=stopping)
+
+
+@pytest.fixture(scope="module")
+def csv() -> bytes:
+    return people(400).to_csv(index=False).encode()
+
+
+def training(desk: Desk, csv: bytes, **facts: Any) -> TrainSpec:
+    known = {
+        "model_id": UUID(int=1),
+        "dataset": desk.dataset(csv),
+        "task": Task.CLASSIFICATION,
+        "framework": "lightgbm",
+        "algorithm": "lightgbm",
+        "parameters": {"n_estimators": 20},
+        "target": "bought",
+        "preprocessing": {"exclude": ["level", "spent"]},
+    }
+    return TrainSpec.model_validate({**known, **facts})
+
+
+def slow(desk: Desk, csv: bytes) -> TrainSpec:
+    return training(desk, csv, framework="xgboost", algorithm="xgboost", parameters={"n_estimators": 10_000})
+
+
+@pytest.fixture
+def during(desk: Desk, runner: JobRunner) -> Iterator[Any]:
+    """Run the offered job in a thread, as Celery does; gives a function that waits until it fits."""
+    thread = threading.Thread(target=runner.run, args=(JOB,))
+
+    def begin() -> threading.Thread:
+        thread.start()
+        deadline = time.monotonic() + 30
+        while not any("round" in each for each in desk.stages()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return thread
+
+    yield begin
+    if thread.is_alive():
+        desk.fenced = True
+        thread.join(10)
+
+
+def children() -> list[int]:
+    """Processes of ours that run the child's program."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (entry / "cmdline").read_bytes()
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except (OSError, IndexError, ValueError):
+                continue
+            if b"ml_service.child" in line and parent == os.getpid():
+                found.append(int(entry.name))
+    return found
+
+
+class TestSuccess:
+    def test_of_a_profile_hands_in_the_whole_profile(self, desk: Desk, runner: JobRunner, csv: bytes) -> None:
+        desk.offer(ProfileSpec(dataset=desk.dataset(csv)))
+
+        runner.run(JOB)
+
+        assert desk.end["outcome"] == "succeeded"
+        assert desk.end["result"]["statistics"]["row_count"] == 400
+        assert desk.end["result"]["columns"][0] == {"name": "age", "type": "integer", "nullable": False}
+
+    def test_of_a_training_stores_what_the_manifest_names(
+        self, desk: Desk, runner: JobRunner, store: ObjectStore, csv: bytes, quick: Settings
+    ) -> None:
+        desk.offer(training(desk, csv))
+
+        runner.run(JOB)
+
+        result = desk.end["result"]
+        (file,) = result["manifest"]["files"]
+        content = store.read(file["key"])
+        assert hashlib.sha256(content).hexdigest() == file["sha256"]
+        assert file["key"] == object_key(file["sha256"])
+        stored = store.read(result["manifest_ref"]["key"])
+        assert hashlib.sha256(stored).hexdigest() == result["manifest_ref"]["sha256"]
+        assert json.loads(stored)["metrics"] == result["manifest"]["metrics"]
+        assert "evaluating" in desk.stages()
+        assert list(quick.worker_scratch_dir.iterdir()) == []
+
+    def test_of_the_same_training_twice_stores_the_same_files(
+        self, desk: Desk, runner: JobRunner, csv: bytes
+    ) -> None:
+        for _ in range(2):
+            desk.offer(training(desk, csv))
+            runner.run(JOB)
+
+        first, second = (each["result"] for each in desk.ends)
+        assert first["manifest"]["files"] == second["manifest"]["files"]
+        assert first["manifest_ref"]["digest"] == second["manifest_ref"]["digest"]
+
+
+class TestClaim:
+    def test_that_is_refused_is_the_end_of_it(self, desk: Desk, runner: JobRunner) -> None:
+        for _ in range(5):
+            runner.run(JOB)
+
+        assert (desk.peer.count("/claim"), desk.ends) == (5, [])
+
+    def test_waits_for_an_api_server_that_restarts(self, desk: Desk, runner: JobRunner, csv: bytes) -> None:
+        desk.offer(ProfileSpec(dataset=desk.dataset(csv)))
+        desk.peer.status = 503
+        threading.Timer(0.5, lambda: setattr(desk.peer, "status", None)).start()
+
+        runner.run(JOB)
+
+        assert desk.end["outcome"] == "succeeded"
+
+
+class TestFailure:
+    def test_of_the_data_is_reported_with_its_place(self, desk: Desk, runner: JobRunner) -> None:
+        desk.offer(ProfileSpec(dataset=desk.dataset(b"a,b\n1,2\n3\n")))
+
+        runner.run(JOB)
+
+        assert (desk.end["outcome"], desk.end["error"]["code"]) == ("failed", "ragged_rows")
+        assert desk.end["error"]["errors"][0]["line"] == 3
+
+    def test_of_the_stored_bytes_is_no_reason_to_try_again(
+        self, desk: Desk, runner: JobRunner, store: ObjectStore, csv: bytes
+    ) -> None:
+        dataset = desk.dataset(csv)
+        store.put_bytes(dataset.key, csv + b"tampered")
+        desk.offer(ProfileSpec(dataset=dataset))
+
+        runner.run(JOB)
+
+        assert (desk.end["outcome"], desk.end["error"]["code"]) == ("failed", "checksum_mismatch")
+
+    def test_of_storage_is_a_reason_to_try_again(
+        self, desk: Desk, quick: Settings, control: JobControl, stopping: threading.Event, csv: bytes
+    ) -> None:
+        desk.offer(ProfileSpec(dataset=desk.dataset(csv)))
+        nowhere = ObjectStore.from_settings(quick.model_copy(update={"s3_endpoint": "127.0.0.1:1"}))
+
+        JobRunner(quick, control, nowhere, stopping=stopping).run(JOB)
+
+        assert (desk.end["outcome"], desk.end["error"]["code"]) == ("interrupted", "storage_unavailable")
+
+    def test_of_the_child_names_the_signal(self, desk: Desk, during: Any, csv: bytes) -> None:
+        desk.offer(slow(desk, csv))
+        thread = during()
+        (pid,) = children()
+        os.kill(pid, 9)
+        thread.join(10)
+
+        assert (desk.end["outcome"], desk.end["error"]["code"]) == ("interrupted", "child_crashed")
+        assert "signal 9" in desk.end["error"]["detail"]
+
+
+class TestLimits:
+    def test_of_time_end_the_child(self, desk: Desk, runner: JobRunner, csv: bytes) -> None:
+        desk.offer(slow(desk, csv), time_limit_seconds=3)
+        began = time.monotonic()
+
+        runner.run(JOB)
+
+        assert (desk.end["outcome"], desk.end["error"]["code"]) == ("failed", "timeout")
+        assert time.monotonic() - began < 8
+        assert children() == []
+
+    def test_of_memory_end_the_child(self, desk: Desk, runner: JobRunner, csv: bytes) -> None:
+        desk.offer(slow(desk, csv), memory_limit_bytes=60 * 2**20)
+
+        runner.run(JOB)
+
+        assert (desk.end["outcome"], desk.end["error"]["code"]) == ("failed", "out_of_memory")
+        assert children() == []
+
+
+class TestStopping:
+    def test_a_cancelled_job_leaves_no_process(self, desk: Desk, during: Any, csv: bytes) -> None:
+        desk.offer(slow(desk, csv))
+        thread = during()
+        desk.cancel = True
+        began = time.monotonic()
+        thread.join(10)
+
+        assert desk.end["outcome"] == "cancelled"
+        assert time.monotonic() - began < 3
+        assert children() == []
+
+    def test_a_fenced_attempt_writes_nothing_more(self, desk: Desk, during: Any, csv: bytes) -> None:
+        desk.offer(slow(desk, csv))
+        thread = during()
+        desk.fenced = True
+        thread.join(10)
+
+        assert desk.ends == []
+        assert children() == []
+
+    def test_a_worker_that_goes_away_hands_its_job_back(
+        self, desk: Desk, during: Any, csv: bytes, stopping: threading.Event
+    ) -> None:
+        desk.offer(slow(desk, csv))
+        thread = during()
+        stopping.set()
+        thread.join(5)
+
+        assert not thread.is_alive()
+        assert desk.end["outcome"] == "released"
+        assert children() == []
+
+    def test_a_fit_outlives_an_outage_of_api_server(self, desk: Desk, during: Any, csv: bytes) -> None:
+        parameters = {"n_estimators": 1500}
+        desk.offer(training(desk, csv, framework="xgboost", algorithm="xgboost", parameters=parameters))
+        thread = during()
+        desk.peer.status = 503
+        time.sleep(1)
+        desk.peer.status = None
+        thread.join(30)
+
+        assert [each["outcome"] for each in desk.ends][-1] == "succeeded"
+
+    def test_a_killed_worker_leaves_no_child(self, tmp_path: Path) -> None:
+        """The child watches its parent; here the parent is a process that only starts one and waits."""
+        script = (
+            "import subprocess, sys, os, time\n"
+            "child = subprocess.Popen([sys.executable, '-m', 'ml_service.child'], stdin=subprocess.PIPE,\n"
+            "                         env={**os.environ, 'PARENT_PID': str(os.getpid())}, start_new_session=True)\n"
+            "print(child.pid, flush=True)\n"
+            "time.sleep(60)\n"
+        )
+        worker = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+        assert worker.stdout
+        child = int(worker.stdout.readline())
+        time.sleep(1.0)
+        assert Path(f"/proc/{child}").exists()
+
+        worker.kill()
+        worker.wait()
+        worker.stdout.close()
+
+        deadline = time.monotonic() + 5
+        while Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not Path(f"/proc/{child}").exists()
+
+
+class TestChildProcess:
+    def test_sees_no_credential(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("INTERNAL_TOKEN", "S3_SECRET_KEY", "BROKER_URL", "DATABASE_URL"):
+            monkeypatch.setenv(name, "a secret")
+        child = ChildProcess({}, threads=1, memory_limit_bytes=None, folder=tmp_path)
+
+        seen = Path(f"/proc/{child.pid}/environ").read_bytes()
+        child.kill(grace_seconds=0)
+        child.close()
+
+        assert b"a secret" not in seen
+
+    def test_is_killed_though_it_does_not_listen(self, tmp_path: Path) -> None:
+        child = ChildProcess({}, threads=1, memory_limit_bytes=None, folder=tmp_path)
+        os.kill(child.pid, 19)  # stopped, it cannot even handle a signal
+
+        child.kill(grace_seconds=0.2)
+        child.close()
+
+        assert child.wait() < 0
+        assert not Path(f"/proc/{child.pid}").exists()
+
+
+class TestWorkerProcess:
+    def test_loads_no_machine_learning(self, settings: Settings, environment: dict[str, str]) -> None:
+        script = (
+            "import sys, ml_service.worker\n"
+            "print(sorted({'numpy', 'pandas', 'sklearn', 'lightgbm', 'xgboost', 'pyarrow'} & set(sys.modules)))"
+        )
+
+        printed = subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+
+        assert printed.stdout.strip() == "[]"
+
+
+class TestSweep:
+    def test_removes_what_a_dead_predecessor_left(self, tmp_path: Path) -> None:
+        (tmp_path / "scratch" / "old-1").mkdir(parents=True)
+        (tmp_path / "scratch" / "old-1" / "dataset.csv").write_bytes(b"x")
+
+        sweep(tmp_path / "scratch")
+        sweep(tmp_path / "never made")
+
+        assert list((tmp_path / "scratch").iterdir()) == []
