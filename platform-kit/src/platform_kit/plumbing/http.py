@@ -13,9 +13,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from platform_kit.plumbing.metrics import add_metrics
-from platform_kit.plumbing.problems import add_problem_handlers
+from platform_kit.plumbing.problems import REQUEST_ID_HEADER, add_problem_handlers
 
-REQUEST_ID_HEADER = "X-Request-ID"
 _ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Any] | AsyncIterator[Any]]

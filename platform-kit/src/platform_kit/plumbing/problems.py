@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from platform_kit.contract.problem import Issue, IssueCode, ProblemDetail, pointer_to, shown
 
 MEDIA_TYPE = "application/problem+json"
+REQUEST_ID_HEADER = "X-Request-ID"
 
 log = structlog.get_logger(__name__)
 
@@ -113,18 +114,19 @@ def problem_response(
     errors = detail.errors
     if errors and not show_values:
         errors = [each.model_copy(update={"got": None}) for each in errors]
+    request_id = getattr(request.state, "request_id", None)
     body = detail.model_copy(
-        update={
-            "instance": request.url.path,
-            "request_id": getattr(request.state, "request_id", None),
-            "errors": errors,
-        }
+        update={"instance": request.url.path, "request_id": request_id, "errors": errors}
     )
+    sent = dict(headers or {})
+    if request_id is not None:
+        # An error that nobody handled is answered outside the middleware that otherwise sets this.
+        sent[REQUEST_ID_HEADER] = request_id
     return Response(
         body.model_dump_json(exclude_none=True),
         status_code=detail.status,
         media_type=MEDIA_TYPE,
-        headers=dict(headers or {}),
+        headers=sent,
     )
 
 
