@@ -14,6 +14,7 @@ from uuid import UUID
 
 import pytest
 
+from ml_service.jobs import child_process
 from ml_service.jobs.child_process import ChildProcess
 from ml_service.jobs.control import JobControl
 from ml_service.jobs.runner import JobRunner, sweep
@@ -104,7 +105,7 @@ def stopping() -> threading.Event:
 def quick(settings: Settings) -> Settings:
     changes = {
         "finish_patience_seconds": 5,
-        "claim_patience_seconds": 1,
+        "claim_patience_seconds": 10,
         "storage_attempts": 2,
         "kill_grace_seconds": 0.3,
     }
@@ -276,6 +277,19 @@ class TestFailure:
         assert (desk.end["outcome"], desk.end["error"]["code"]) == ("interrupted", "child_crashed")
         assert "signal 9" in desk.end["error"]["detail"]
 
+    def test_of_a_result_that_is_refused_is_final(self, desk: Desk, runner: JobRunner, csv: bytes) -> None:
+        desk.peer.routes["/finish"] = lambda body: (
+            (422, {"detail": "no such digest"})
+            if body["outcome"] == "succeeded"
+            else (200, {"status": "failed"})
+        )
+        desk.offer(ProfileSpec(dataset=desk.dataset(csv)))
+
+        runner.run(JOB)
+
+        assert [each["outcome"] for each in desk.ends] == ["succeeded", "failed"]
+        assert desk.ends[-1]["error"]["code"] == "result_refused"
+
 
 class TestLimits:
     def test_of_time_end_the_child(self, desk: Desk, runner: JobRunner, csv: bytes) -> None:
@@ -387,6 +401,21 @@ class TestChildProcess:
 
         assert child.wait() < 0
         assert not Path(f"/proc/{child.pid}").exists()
+
+    def test_that_floods_leaves_no_thread_behind(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        noisy = tmp_path / "noisy.py"
+        noisy.write_text("print('x' * 100, flush=True)\n" * 5 + "while True: print('{}' * 50)\n")
+        monkeypatch.setattr(child_process, "PROGRAM", [str(noisy)])
+        threads = threading.active_count()
+        child = ChildProcess({}, threads=1, memory_limit_bytes=None, folder=tmp_path)
+        time.sleep(0.5)
+
+        child.kill(grace_seconds=0.2)
+        child.close()
+
+        assert threading.active_count() == threads
 
 
 class TestWorkerProcess:

@@ -12,13 +12,16 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+PROGRAM = ["-m", "ml_service.child"]
 LONGEST_LINE = 64 * 1024 * 1024
 LONGEST_LOG_LINE = 4000
 MOST_LOG_LINES = 2000
+CLOSE_SECONDS = 5.0
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
 
 Message = dict[str, Any]
@@ -31,8 +34,8 @@ class ChildProcess:
         self, order: Message, *, threads: int | None, memory_limit_bytes: int | None, folder: Path
     ) -> None:
         self.messages: queue.Queue[Message | None] = queue.Queue(maxsize=1000)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "ml_service.child"],
+        self._process = subprocess.Popen(  # noqa: S603  # our own program
+            [sys.executable, *PROGRAM],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -73,8 +76,11 @@ class ChildProcess:
         return self._memory_limit_bytes is not None and _resident_bytes(self.pid) > self._memory_limit_bytes
 
     def close(self) -> None:
-        for reader in self._readers:
-            reader.join(timeout=2)
+        """Let the readers come to their end, whatever they still have to say. Call it after `kill`."""
+        deadline = time.monotonic() + CLOSE_SECONDS
+        while any(reader.is_alive() for reader in self._readers) and time.monotonic() < deadline:
+            with contextlib.suppress(queue.Empty):
+                self.messages.get(timeout=0.05)
 
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):

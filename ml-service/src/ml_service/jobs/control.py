@@ -25,6 +25,10 @@ class Fenced(Exception):
     """Another attempt is the current one: stop, and write nothing."""
 
 
+class Refused(Exception):
+    """api-server has read this and will not have it, however often it is sent."""
+
+
 class ControlUnavailable(Exception):
     """api-server does not answer; trying again may help."""
 
@@ -62,7 +66,7 @@ class JobControl:
     def finish(self, job_id: UUID, end: Finish, *, patience_seconds: float) -> None:
         """Hand in the end of an attempt, trying until it is taken or the patience is used up.
 
-        Raises Fenced, ControlUnavailable.
+        Raises Fenced, Refused, ControlUnavailable.
         """
         if self._insist(job_id, "finish", end, patience_seconds).status_code in (404, 409):
             raise Fenced
@@ -90,6 +94,8 @@ class JobControl:
             raise ControlUnavailable(str(error)) from error
         if answer.status_code in (200, 404, 409):
             return answer
+        if answer.status_code == 422:
+            raise Refused(answer.text[:500])
         if answer.status_code < 500:
             log.error("control.refused", action=action, status=answer.status_code, body=answer.text[:500])
         raise ControlUnavailable(f"{action} was answered {answer.status_code}")

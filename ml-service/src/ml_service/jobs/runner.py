@@ -19,7 +19,7 @@ import structlog
 from pydantic import TypeAdapter
 
 from ml_service.jobs.child_process import LONGEST_LOG_LINE, ChildProcess
-from ml_service.jobs.control import ControlUnavailable, Fenced, JobControl, NothingToDo
+from ml_service.jobs.control import ControlUnavailable, Fenced, JobControl, NothingToDo, Refused
 from ml_service.settings import Settings
 from platform_kit.contract.artifact import Manifest, ManifestRef, canonical_json, object_key
 from platform_kit.contract.jobs import (
@@ -93,7 +93,7 @@ class JobRunner:
         """Run a job if it is there to be claimed; returns when its attempt is over."""
         try:
             claim = self._control.claim(job_id, patience_seconds=self._settings.claim_patience_seconds)
-        except (NothingToDo, ControlUnavailable) as reason:
+        except (NothingToDo, Refused, ControlUnavailable) as reason:
             log.info("job.not_claimed", job_id=str(job_id), reason=type(reason).__name__)
             return
         with structlog.contextvars.bound_contextvars(job_id=str(job_id), attempt=claim.attempt):
@@ -134,8 +134,18 @@ class _Attempt:
             )
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
+        return self._hand_in(end)
+
+    def _hand_in(self, end: Finish) -> Outcome | None:
+        """None: it was not taken; the lease runs out by itself, or another attempt has the job."""
         try:
             self._control.finish(self._claim.job_id, end, patience_seconds=self._patience(end.outcome))
+        except Refused as refusal:
+            if end.outcome is Outcome.FAILED:
+                log.error("job.end_refused", detail=str(refusal))
+                return None
+            detail = f"api-server did not accept the result: {refusal}"
+            return self._hand_in(self._end(Outcome.FAILED, error=_problem("result_refused", detail)))
         except (Fenced, ControlUnavailable) as reason:
             log.warning("job.end_not_taken", reason=type(reason).__name__)
             return None
@@ -230,7 +240,7 @@ class _Attempt:
         )
         try:
             reply = self._control.heartbeat(self._claim.job_id, beat)
-        except ControlUnavailable:
+        except (ControlUnavailable, Refused):
             # A long fit outlives an outage of api-server: the lease is renewed when it is back.
             self._news.put_back(progress, logs)
             return

@@ -5,6 +5,7 @@ The last state is kept on disk, so that a replica that starts while api-server i
 
 import asyncio
 import contextlib
+import time
 from uuid import UUID
 
 import structlog
@@ -19,6 +20,7 @@ from platform_kit.contract.serving import Proof, ReplicaReport, ServedVersion, S
 from platform_kit.plumbing.object_store import DigestMismatch, ObjectMissing, StorageUnavailable
 
 RETRY_SECONDS = 2.0
+FRESH_SECONDS = 0.1
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +30,7 @@ class DesiredState:
         self._control, self._models, self._settings = control, models, settings
         self._path = settings.ml_cache_dir / "state.json"
         self._applied = -1
+        self._synced_at = 0.0
         self._active: dict[str, ServedVersion] = {}
         self._candidates: dict[UUID, ServedVersion] = {}
         self._proving: dict[UUID, asyncio.Task[None]] = {}
@@ -58,6 +61,11 @@ class DesiredState:
                 async with asyncio.timeout(self._settings.sync_interval_seconds):
                     await self._wake.wait()
 
+    async def refresh(self) -> None:
+        """Follow now, unless that was done a moment ago. Raises Unreachable."""
+        if time.monotonic() - self._synced_at > FRESH_SECONDS:
+            await self.sync()
+
     async def sync(self) -> None:
         """Report and follow, once. Raises Unreachable."""
         async with self._turn:
@@ -70,6 +78,7 @@ class DesiredState:
             except Unreachable:
                 metrics.SYNC_FAILURES.inc()
                 raise
+            self._synced_at = time.monotonic()
             for proof in proofs:
                 self._proofs.pop(proof.deployment_id, None)
                 self._candidates.pop(proof.deployment_id, None)
