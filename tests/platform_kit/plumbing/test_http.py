@@ -157,3 +157,14 @@ class TestHealth:
         assert (answer.status_code, answer.json()["status"]) == (503, "not_ready")
         assert checks["fine"]["ok"] is True
         assert checks["broken"] == {"ok": False, "detail": "ConnectionError"}
+
+
+class TestDocs:
+    async def test_bring_their_own_scripts(self, http: httpx2.AsyncClient) -> None:
+        page = (await http.get("/docs")).text
+
+        assert "//" not in page.replace("//</script>", "").partition("<body>")[0]
+        for asset in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png"):
+            assert f"/docs/assets/{asset}" in page
+            answer = await http.get(f"/docs/assets/{asset}")
+            assert (answer.status_code, len(answer.content) > 1000) == (200, True)

@@ -3,7 +3,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Request, Response, Security
+from fastapi.security import APIKeyHeader, HTTPBearer
 
 from ml_service.serving import metrics
 from ml_service.serving.answers import Answered, answer_batch, answer_single
@@ -16,7 +17,11 @@ from platform_kit.contract.prediction import BatchPrediction, BatchRequest, Pred
 from platform_kit.contract.problem import ProblemDetail
 from platform_kit.plumbing.problems import MEDIA_TYPE, Problem
 
-router = APIRouter()
+_BEARER = HTTPBearer(auto_error=False, description="the access token of POST /api/v1/auth/token")
+_API_KEY = APIKeyHeader(name="X-API-Key", auto_error=False)
+
+router = APIRouter(dependencies=[Security(_BEARER), Security(_API_KEY)])
+"""The schemes are declared for the documentation's Authorize button; `Principals` reads the headers itself."""
 
 ON_THE_LOOP_BYTES = 32 * 1024
 """A request up to this size is answered where it arrived; a larger one would hold up the others."""

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from fastapi_offline import FastAPIOffline
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -29,8 +30,12 @@ def create_service(
     show_values: bool,
     tags: list[dict[str, Any]],
 ) -> FastAPI:
-    """Make an application with the manners that `contract` asks of both services."""
-    app = FastAPI(
+    """Make an application with the manners that `contract` asks of both services.
+
+    Its documentation pages bring their own scripts: they work where nothing else can be reached.
+    """
+    app = FastAPIOffline(
+        static_url="/docs/assets",
         title=title,
         description=description,
         version=version,
