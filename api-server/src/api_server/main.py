@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import redis.asyncio
-import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import text
 
@@ -27,7 +26,7 @@ from api_server.registry import router as registry
 from api_server.settings import Settings
 from api_server.training import router as training
 from platform_kit.plumbing.health import Check, health_router
-from platform_kit.plumbing.http import create_service
+from platform_kit.plumbing.http import create_service, serve
 from platform_kit.plumbing.logging import set_up_logging
 from platform_kit.plumbing.object_store import ObjectStore
 
@@ -108,16 +107,7 @@ def create_app(settings: Settings) -> FastAPI:
 def main() -> None:
     settings = Settings.from_environment()
     set_up_logging("api-server", level=settings.log_level, log_format=settings.log_format)
-    uvicorn.run(
-        create_app(settings),
-        host=settings.api_host,
-        port=settings.api_port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=5,
-        proxy_headers=False,
-    )
+    serve(create_app(settings), host=settings.api_host, port=settings.api_port)
 
 
 if __name__ == "__main__":

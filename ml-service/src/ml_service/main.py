@@ -2,9 +2,8 @@
 
 import os
 
-import uvicorn
-
 from ml_service.settings import Settings
+from platform_kit.plumbing.http import serve
 from platform_kit.plumbing.logging import set_up_logging
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -19,16 +18,7 @@ def main() -> None:
     # Imported here, because the libraries behind it read those variables when they are loaded.
     from ml_service.app import create_app
 
-    uvicorn.run(
-        create_app(settings),
-        host=settings.ml_host,
-        port=settings.ml_port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=5,
-        proxy_headers=False,
-    )
+    serve(create_app(settings), host=settings.ml_host, port=settings.ml_port)
 
 
 if __name__ == "__main__":

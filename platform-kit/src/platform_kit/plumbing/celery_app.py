@@ -2,6 +2,7 @@
 
 from celery import Celery
 from celery.signals import setup_logging
+from kombu import Exchange
 from kombu import Queue as KombuQueue
 
 from platform_kit.contract.jobs import Queue
@@ -16,7 +17,8 @@ def make_celery(service: str, settings: KitSettings) -> Celery:
     """Make a Celery application: JSON only, no result backend, every publish bounded in time."""
     app = Celery(service, broker=settings.broker_url.get_secret_value())
     app.conf.update(
-        task_queues=[KombuQueue(str(name)) for name in Queue],
+        # Each has an exchange and a key of its own: with the defaults one message could reach all three.
+        task_queues=[KombuQueue(str(name), Exchange(str(name)), routing_key=str(name)) for name in Queue],
         task_default_queue=str(Queue.GENERAL),
         task_create_missing_queues=False,
         task_serializer="json",

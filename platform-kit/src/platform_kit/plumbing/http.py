@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import structlog
+import uvicorn
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
@@ -16,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from platform_kit.plumbing.metrics import add_metrics
 from platform_kit.plumbing.problems import REQUEST_ID_HEADER, add_problem_handlers
 
+GRACE_SECONDS = 5
 _ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Any] | AsyncIterator[Any]]
@@ -50,6 +52,20 @@ def create_service(
     app.add_middleware(TrailingSlash)
     app.add_middleware(RequestId)
     return app
+
+
+def serve(app: FastAPI, *, host: str, port: int) -> None:
+    """Answer requests until told to end; those under way get a few seconds to finish."""
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        proxy_headers=False,
+    )
 
 
 def operation_id(route: APIRoute) -> str:
