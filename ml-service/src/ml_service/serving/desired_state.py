@@ -5,7 +5,6 @@ The last state is kept on disk, so that a replica that starts while api-server i
 
 import asyncio
 import contextlib
-import time
 from uuid import UUID
 
 import structlog
@@ -20,7 +19,6 @@ from platform_kit.contract.serving import Proof, ReplicaReport, ServedVersion, S
 from platform_kit.plumbing.object_store import DigestMismatch, ObjectMissing, StorageUnavailable
 
 RETRY_SECONDS = 2.0
-FRESH_SECONDS = 0.1
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +28,6 @@ class DesiredState:
         self._control, self._models, self._settings = control, models, settings
         self._path = settings.ml_cache_dir / "state.json"
         self._applied = -1
-        self._synced_at = 0.0
         self._active: dict[str, ServedVersion] = {}
         self._candidates: dict[UUID, ServedVersion] = {}
         self._proving: dict[UUID, asyncio.Task[None]] = {}
@@ -61,11 +58,6 @@ class DesiredState:
                 async with asyncio.timeout(self._settings.sync_interval_seconds):
                     await self._wake.wait()
 
-    async def refresh(self) -> None:
-        """Follow now, unless that was done a moment ago. Raises Unreachable."""
-        if time.monotonic() - self._synced_at > FRESH_SECONDS:
-            await self.sync()
-
     async def sync(self) -> None:
         """Report and follow, once. Raises Unreachable."""
         async with self._turn:
@@ -78,7 +70,6 @@ class DesiredState:
             except Unreachable:
                 metrics.SYNC_FAILURES.inc()
                 raise
-            self._synced_at = time.monotonic()
             for proof in proofs:
                 self._proofs.pop(proof.deployment_id, None)
                 self._candidates.pop(proof.deployment_id, None)
@@ -90,7 +81,8 @@ class DesiredState:
     async def _apply(self, state: ServingState) -> None:
         """Load first, then move over: a request finds the old version or the new one, never none."""
         active = state.active or []
-        await asyncio.gather(*(self._models.load(each.manifest) for each in active), return_exceptions=True)
+        loads = [self._models.load(each.manifest) for each in self._to_load(active)]
+        await asyncio.gather(*loads, return_exceptions=True)
         self._set_active(active)
         self._candidates = {each.deployment_id: each for each in state.candidates or [] if each.deployment_id}
         for gone in set(self._proving) - set(self._candidates):
@@ -100,6 +92,11 @@ class DesiredState:
         log.info(
             "state.applied", generation=state.generation, active=len(active), candidates=len(self._candidates)
         )
+
+    def _to_load(self, active: list[ServedVersion]) -> list[ServedVersion]:
+        """What is new, no more than fits: loading all at every change would take longer than it is worth."""
+        before = set() if self._applied < 0 else {each.manifest.sha256 for each in self.active}
+        return [each for each in active if each.manifest.sha256 not in before][-self._models.entries :]
 
     def _set_active(self, active: list[ServedVersion]) -> None:
         self._active = {name: each for each in active for name in (str(each.model_id), each.endpoint)}

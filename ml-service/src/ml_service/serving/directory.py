@@ -69,7 +69,7 @@ class Directory:
     async def _just_deployed(self, ref: str, lookup: ModelLookup) -> ServedVersion:
         """Look once more before saying no: a deployment may have finished a moment ago."""
         try:
-            await self._state.refresh()
+            await self._state.sync()
         except Unreachable:
             raise ControlPlaneAway from None
         served = self._state.find(ref)

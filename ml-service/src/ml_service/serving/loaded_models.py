@@ -63,7 +63,7 @@ def load(manifest: Manifest, digest: str, folder: Any) -> LoadedVersion:
 
 class LoadedModels:
     def __init__(self, versions: VersionStore, *, entries: int) -> None:
-        self._versions, self._entries = versions, entries
+        self._versions, self.entries = versions, entries
         self._loaded: OrderedDict[str, LoadedVersion] = OrderedDict()
         self._loading: dict[str, asyncio.Task[LoadedVersion]] = {}
 
@@ -105,7 +105,7 @@ class LoadedModels:
             time.perf_counter() - started
         )
         self._loaded[ref.sha256] = loaded
-        while len(self._loaded) > self._entries:
+        while len(self._loaded) > self.entries:
             self._loaded.popitem(last=False)
         metrics.LOADED.set(len(self._loaded))
         return loaded
