@@ -49,6 +49,11 @@ class Addresses:
     def ml_url(self) -> str:
         return f"http://{_reachable(self.ml_host)}:{self.ml_port}"
 
+    @property
+    def docs_origins(self) -> str:
+        """Where a browser may show ml-service's documentation, whose Authorize button signs in at api-server."""
+        return f"{self.ml_url},http://localhost:{self.ml_port}"
+
 
 def settings(
     layout: Layout, secrets: Secrets, ports: Mapping[str, int], addresses: Addresses
@@ -65,6 +70,7 @@ def settings(
         "ML_INTERNAL_URL": addresses.ml_url,
         "PUBLIC_API_URL": addresses.api_url,
         "PUBLIC_ML_URL": addresses.ml_url,
+        "CORS_ORIGINS": os.environ.get("CORS_ORIGINS") or addresses.docs_origins,
         "DATABASE_URL": f"postgresql+asyncpg://app:{secrets.postgres_app}@127.0.0.1:{ports['postgres']}/platform",
         "PGSSLMODE": "disable",  # else the client looks for keys in the home directory
         "BROKER_URL": f"redis://:{secrets.broker}@127.0.0.1:{ports['redis-broker']}/0",

@@ -11,16 +11,15 @@ from api_server.settings import Settings
 from api_server.tables import metadata
 
 LOCK = 7_230_000
-"""Two services that start at once migrate one after the other."""
+"""Two that start at once migrate one after the other: the second waits until the first has committed."""
 
 
 def _migrate(connection: Connection) -> None:
+    connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
     connection.execute(text("SET lock_timeout = '5s'"))
-    connection.execute(text(f"SELECT pg_advisory_lock({LOCK})"))
     context.configure(connection=connection, target_metadata=metadata, compare_type=True)
     with context.begin_transaction():
         context.run_migrations()
-    connection.execute(text(f"SELECT pg_advisory_unlock({LOCK})"))
     connection.commit()
 
 

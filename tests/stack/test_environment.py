@@ -15,12 +15,20 @@ REPOSITORY = Path(__file__).parents[2]
 LINE = re.compile(r"([A-Z0-9_]+)=(\S*) +# (.+)")
 NOT_OF_THE_SERVICES = {"WORKER_CONCURRENCY_ML"}
 """Read by whatever starts the processes."""
+COMPOSE = "# --- Docker Compose"
+"""Begins the sections whose names only docker-compose.yml reads."""
 
 
 @pytest.fixture(scope="module")
 def documented() -> dict[str, str]:
-    lines = (REPOSITORY / ".env.example").read_text().splitlines()
-    matches = [(line, LINE.fullmatch(line)) for line in lines if line and not line.startswith("#")]
+    services, _, compose = (REPOSITORY / ".env.example").read_text().partition(COMPOSE)
+    _read(compose)
+    return _read(services)
+
+
+def _read(part: str) -> dict[str, str]:
+    lines = [line for line in part.splitlines() if line and not line.startswith(("#", ": "))]
+    matches = [(line, LINE.fullmatch(line)) for line in lines]
     assert not [line for line, match in matches if match is None], "NAME=default # what it is, with its unit"
     return {match[1]: match[2] for _, match in matches if match}
 
@@ -38,6 +46,6 @@ def test_defaults_are_those_of_the_code(
     for name, field in settings.model_fields.items():
         if field.is_required() or field.annotation is SecretStr:
             continue
-        default = "" if field.default is None else field.default
+        default = "" if field.default in (None, ()) else field.default
         shown = str(default).lower() if isinstance(default, bool) else str(default)
         assert documented[name.upper()] == shown, name

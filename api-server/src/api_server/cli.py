@@ -13,14 +13,27 @@ from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api_server import tables
+from api_server.archive import ArchiveRefused, read_objects, write_objects
 from api_server.auth import service as auth
 from api_server.auth.schemas import RegisterIn
 from api_server.database import DatabaseUnavailable, make_engine, make_sessions, transaction
+from api_server.preparation import NotPrepared
+from api_server.preparation import prepare as prepare_all
 from api_server.settings import Settings
 from platform_kit.contract.access import Role
+from platform_kit.plumbing.logging import set_up_logging
 from platform_kit.plumbing.object_store import ObjectStore, StorageUnavailable
 
 ALEMBIC_INI = Path(__file__).resolve().parents[2] / "alembic.ini"
+
+
+def prepare(options: argparse.Namespace) -> None:
+    """Make all ready: the newest schema, the bucket, the first accounts. May be run again at any time."""
+    settings = Settings.from_environment()
+    set_up_logging(
+        settings.service_name or "prepare", level=settings.log_level, log_format=settings.log_format
+    )
+    prepare_all(settings, Config(options.config))
 
 
 def migrate(options: argparse.Namespace) -> None:
@@ -29,8 +42,26 @@ def migrate(options: argparse.Namespace) -> None:
 
 
 def prepare_storage(options: argparse.Namespace) -> None:
-    """Make the bucket, if it is missing."""
-    ObjectStore.from_settings(Settings.from_environment()).prepare()
+    """Make the bucket, if it is missing, and set it up."""
+    settings = Settings.from_environment()
+    ObjectStore.from_settings(settings).prepare(noncurrent_days=settings.s3_noncurrent_days)
+
+
+def export_objects(options: argparse.Namespace) -> None:
+    """Write all objects of the storage to standard output, as a tar."""
+    if sys.stdout.isatty():
+        sys.exit("This writes a tar; send it to a file: ... export-objects > objects.tar")
+    store = ObjectStore.from_settings(Settings.from_environment())
+    count, total_bytes = write_objects(store, sys.stdout.buffer)
+    sys.stdout.flush()
+    sys.stderr.write(f"exported {count} objects, {total_bytes} bytes\n")
+
+
+def import_objects(options: argparse.Namespace) -> None:
+    """Put the objects of such a tar, read from standard input, into the storage."""
+    store = ObjectStore.from_settings(Settings.from_environment())
+    count, total_bytes = read_objects(store, sys.stdin.buffer)
+    sys.stderr.write(f"imported {count} objects, {total_bytes} bytes\n")
 
 
 def seed_accounts(options: argparse.Namespace) -> None:
@@ -69,14 +100,17 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="api_server.cli", description=__doc__)
     commands = parser.add_subparsers(required=True)
     for name, run in (
+        ("prepare", prepare),
         ("migrate", migrate),
         ("prepare-storage", prepare_storage),
         ("seed-accounts", seed_accounts),
         ("create-admin", create_admin),
+        ("export-objects", export_objects),
+        ("import-objects", import_objects),
     ):
         each = commands.add_parser(name, help=run.__doc__)
         each.set_defaults(run=run)
-        if run is migrate:
+        if run in (prepare, migrate):
             each.add_argument("--config", default=str(ALEMBIC_INI), help="path of alembic.ini")
         if run is seed_accounts:
             each.add_argument("--file", type=Path, required=True, help="credentials.json")
@@ -90,7 +124,7 @@ def main() -> None:
     options = _parser().parse_args()
     try:
         options.run(options)
-    except (DatabaseUnavailable, StorageUnavailable) as error:
+    except (DatabaseUnavailable, StorageUnavailable, NotPrepared, ArchiveRefused) as error:
         sys.exit(f"{error}")
     except (ValidationError, OSError, KeyError, json.JSONDecodeError) as error:
         sys.exit(f"That did not work: {error}")

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 from uuid import UUID, uuid4
 
 import asyncpg
+import structlog
 from fastapi import Depends, Request
-from sqlalchemy import DateTime, MetaData, func
+from sqlalchemy import DateTime, MetaData, event, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -60,6 +61,9 @@ SQLAlchemy has no class of its own for them; they come as plain DBAPIError.
 """
 
 
+log = structlog.get_logger(__name__)
+
+
 class Base(DeclarativeBase):
     metadata = MetaData(
         naming_convention={
@@ -92,7 +96,7 @@ def utc_now() -> datetime:
 
 
 def make_engine(settings: Settings) -> AsyncEngine:
-    return create_async_engine(
+    engine = create_async_engine(
         settings.database_url.get_secret_value(),
         pool_size=settings.database_pool_size,
         max_overflow=settings.database_pool_size,
@@ -109,6 +113,21 @@ def make_engine(settings: Settings) -> AsyncEngine:
             },
         },
     )
+    event.listen(engine.sync_engine, "do_connect", _connect)
+    return engine
+
+
+def _connect(dialect: Any, record: object, arguments: Any, options: Any) -> Any:
+    """Whatever keeps us out is one fault: also a full server, a password that is refused, a name that does not resolve.
+
+    The last is what a container that was stopped looks like, and no ConnectionError to Python.
+    """
+    try:
+        return dialect.connect(*arguments, **options)
+    except (OSError, dialect.loaded_dbapi.Error) as error:
+        reason = str(error) or type(error).__name__
+        log.warning("database.not_connected", reason=reason)
+        raise ConnectionError(reason) from error
 
 
 def make_sessions(engine: AsyncEngine) -> Sessions:

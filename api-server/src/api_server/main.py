@@ -92,7 +92,7 @@ def create_app(settings: Settings) -> FastAPI:
         description=DESCRIPTION,
         version=__version__,
         lifespan=lifespan,
-        show_values=settings.problems_show_values,
+        settings=settings,
         tags=TAGS,
     )
     # `training` before `registry`: its POST /models belongs to the same group of routes.

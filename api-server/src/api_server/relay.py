@@ -11,7 +11,8 @@ from uuid import UUID
 import asyncpg
 import structlog
 from celery import Celery
-from kombu.exceptions import OperationalError
+from kombu.exceptions import KombuError
+from redis.exceptions import RedisError
 
 from api_server import outbox, tables
 from api_server.database import (
@@ -27,12 +28,17 @@ from api_server.jobs import service as jobs
 from api_server.settings import Settings
 from platform_kit.contract.jobs import RUN_JOB
 from platform_kit.plumbing.celery_app import make_celery
+from platform_kit.plumbing.liveness import touch
 from platform_kit.plumbing.logging import set_up_logging
 
 RETRY_SECONDS = 1.0
-BROKER_FAULTS = (OperationalError, OSError)
+BROKER_FAULTS = (KombuError, RedisError, OSError)
 
 log = structlog.get_logger(__name__)
+
+
+class BrokerUnavailable(Exception):
+    """The broker is away, or does not take messages; it is asked again."""
 
 
 class Relay:
@@ -56,22 +62,28 @@ class Relay:
         return len(bells)
 
     def _ring(self, bells: list[tuple[UUID, str]]) -> None:
-        with self._celery.producer_pool.acquire(block=True, timeout=5) as producer:
-            for job_id, queue in bells:
-                self._celery.send_task(
-                    RUN_JOB, args=[str(job_id)], queue=queue, producer=producer, retry=False
-                )
+        try:
+            with self._celery.producer_pool.acquire(block=True, timeout=5) as producer:
+                for job_id, queue in bells:
+                    self._celery.send_task(
+                        RUN_JOB, args=[str(job_id)], queue=queue, producer=producer, retry=False
+                    )
+        except BROKER_FAULTS as error:
+            raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
 
     async def _publish_forever(self) -> None:
         while True:
             try:
                 while await self.publish_due():
-                    pass
-            except BROKER_FAULTS as error:
-                log.warning("relay.broker_unavailable", error=type(error).__name__)
+                    touch(self._settings.alive_file)
+                touch(self._settings.alive_file)
+            except BrokerUnavailable as error:
+                # The database answered, so this process is well: another one would fare no better.
+                touch(self._settings.alive_file)
+                log.warning("relay.broker_unavailable", error=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
-            except DatabaseUnavailable:
-                log.warning("relay.database_unavailable")
+            except DatabaseUnavailable as error:
+                log.warning("relay.database_unavailable", error=str(error.__cause__))
                 await asyncio.sleep(RETRY_SECONDS)
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
@@ -97,8 +109,8 @@ class Relay:
         while True:
             try:
                 await self._listen_once(dsn)
-            except DATABASE_FAULTS as error:
-                log.warning("relay.listen_failed", error=type(error).__name__)
+            except (*DATABASE_FAULTS, OSError, asyncpg.PostgresError) as error:
+                log.warning("relay.listen_failed", error=str(error) or type(error).__name__)
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _listen_once(self, dsn: str) -> None:

@@ -35,7 +35,7 @@ settings = Settings.from_environment()
 
 
 def _make_app() -> Celery:
-    made = make_celery("worker-general", settings)
+    made = make_celery(settings.service_name or "worker-general", settings)
     made.conf.beat_schedule = {
         f"chore-{name}": {
             "task": SUBMIT_CHORE,

@@ -12,6 +12,7 @@ from ml_service.serving import demo_models
 from ml_service.serving.control_plane import ControlPlane
 from ml_service.serving.desired_state import DesiredState
 from ml_service.serving.directory import Directory
+from ml_service.serving.documentation import answer_openapi
 from ml_service.serving.loaded_models import LoadedModels
 from ml_service.serving.principals import Principals
 from ml_service.serving.router import router
@@ -22,8 +23,9 @@ from platform_kit.plumbing.health import Check, health_router
 from platform_kit.plumbing.http import create_service
 from platform_kit.plumbing.object_store import ObjectStore
 
-DESCRIPTION = """Answers predictions. Try `demo_model_1` without signing in; for your own models send the access token
-that the Platform API gives you. Each model has its own typed description at `/models/{model}/openapi.json`."""
+DESCRIPTION = """Answers predictions. Try `demo_model_1` without signing in; for your own models sign in with
+**Authorize**, or send the access token that the Platform API gives you. Each model has its own typed description at
+`/models/{model}/openapi.json`."""
 
 TAGS = [
     {"name": "predictions", "description": "Rows in, answers out."},
@@ -71,9 +73,10 @@ def create_app(settings: Settings) -> FastAPI:
         description=DESCRIPTION,
         version=__version__,
         lifespan=lifespan,
-        show_values=settings.problems_show_values,
+        settings=settings,
         tags=TAGS,
     )
+    answer_openapi(app, public_api_url=settings.public_api_url)
     app.include_router(router)
     app.include_router(health_router(__version__, checks))
     return app

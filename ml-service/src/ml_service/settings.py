@@ -1,8 +1,8 @@
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
-from platform_kit.plumbing.settings import KitSettings
+from platform_kit.plumbing.settings import KitSettings, is_production
 
 
 class Settings(KitSettings):
@@ -10,11 +10,12 @@ class Settings(KitSettings):
 
     ml_host: str = "127.0.0.1"
     ml_port: int = 8001
+    public_api_url: str = "http://127.0.0.1:8000"
     public_ml_url: str = "http://127.0.0.1:8001"
     api_internal_url: str = "http://127.0.0.1:8000"
 
     ml_cache_dir: Path = Path(".data/ml-cache")
-    demo_models: bool = True
+    demo_models: bool = Field(default=True, validate_default=True)
     sync_interval_seconds: float = 0.5
     model_cache_entries: int = Field(default=16, ge=1)
     version_cache_entries: int = Field(default=64, ge=1)
@@ -30,5 +31,12 @@ class Settings(KitSettings):
     training_threads: int | None = None
     claim_patience_seconds: float = 20
     finish_patience_seconds: float = 3600
-    storage_attempts: int = Field(default=5, ge=1)
+    storage_patience_seconds: float = 600
     kill_grace_seconds: float = 2
+
+    @field_validator("demo_models")
+    @classmethod
+    def _nobody_tries_it_out_in_production(cls, wanted: bool, info: ValidationInfo) -> bool:
+        if wanted and is_production(info):
+            raise ValueError("demo models answer anybody, which production must not; set DEMO_MODELS=false")
+        return wanted

@@ -8,7 +8,6 @@ import os
 import socket
 import threading
 from functools import cache
-from pathlib import Path
 from uuid import UUID, uuid4
 
 import structlog
@@ -16,7 +15,8 @@ from celery import Celery
 from celery.signals import worker_init, worker_ready, worker_shutting_down
 
 from ml_service.jobs.control import JobControl
-from ml_service.jobs.runner import JobRunner, sweep
+from ml_service.jobs.runner import JobRunner
+from ml_service.jobs.scratch import Scratch
 from ml_service.settings import Settings
 from platform_kit.contract.jobs import RUN_JOB
 from platform_kit.plumbing.celery_app import make_celery
@@ -32,7 +32,7 @@ app: Celery = make_celery(settings.service_name or "worker", settings)
 @cache
 def _runner() -> JobRunner:
     worker = f"{settings.service_name or 'worker'}@{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
-    own = settings.model_copy(update={"worker_scratch_dir": _scratch()})
+    own = settings.model_copy(update={"worker_scratch_dir": _scratch().folder})
     return JobRunner(
         own,
         JobControl.from_settings(settings, worker),
@@ -41,8 +41,9 @@ def _runner() -> JobRunner:
     )
 
 
-def _scratch() -> Path:
-    return settings.worker_scratch_dir / (settings.service_name or "worker")
+@cache
+def _scratch() -> Scratch:
+    return Scratch(settings.worker_scratch_dir)
 
 
 @app.task(name=RUN_JOB)
@@ -52,7 +53,8 @@ def run_job(job_id: str) -> None:
 
 @worker_init.connect(weak=False)
 def _on_init(**_: object) -> None:
-    sweep(_scratch())
+    """At the start, so that what dead workers left does not wait for the first job."""
+    _scratch()
 
 
 @worker_ready.connect(weak=False)

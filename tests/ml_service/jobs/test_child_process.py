@@ -11,7 +11,6 @@ import pytest
 
 from ml_service.jobs import child_process
 from ml_service.jobs.child_process import ChildProcess
-from ml_service.jobs.runner import sweep
 from ml_service.settings import Settings
 
 
@@ -93,14 +92,3 @@ class TestWorkerProcess:
         )
 
         assert printed.stdout.strip() == "[]"
-
-
-class TestSweep:
-    def test_removes_what_a_dead_predecessor_left(self, tmp_path: Path) -> None:
-        (tmp_path / "scratch" / "old-1").mkdir(parents=True)
-        (tmp_path / "scratch" / "old-1" / "dataset.csv").write_bytes(b"x")
-
-        sweep(tmp_path / "scratch")
-        sweep(tmp_path / "never made")
-
-        assert list((tmp_path / "scratch").iterdir()) == []

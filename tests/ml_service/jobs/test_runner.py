@@ -102,7 +102,7 @@ def quick(settings: Settings) -> Settings:
     changes = {
         "finish_patience_seconds": 5,
         "claim_patience_seconds": 10,
-        "storage_attempts": 2,
+        "storage_patience_seconds": 0.5,
         "kill_grace_seconds": 0.3,
     }
     return settings.model_copy(update=changes)

@@ -388,3 +388,41 @@ class TestModelPages:
         example = await client.post("/predict/churn", json={"input_data": row["examples"][0]}, headers=OWNER)
         assert example.status_code == 200
         assert (await client.get("/models/churn/openapi.json")).status_code == 401
+
+
+class TestSigningInFromTheDocs:
+    def token_url(self, document: dict[str, Any]) -> str:
+        flows = document["components"]["securitySchemes"]["password"]["flows"]
+        found: str = flows["password"]["tokenUrl"]
+        return found
+
+    async def test_goes_to_api_servers_own_address_without_a_proxy(
+        self, client: httpx2.AsyncClient, settings: Settings
+    ) -> None:
+        document = (await client.get("/openapi.json")).json()
+
+        validate(document)
+        assert self.token_url(document) == f"{settings.public_api_url}/api/v1/auth/token"
+        assert "servers" not in document
+
+    async def test_stays_on_the_one_origin_of_a_proxy_whatever_its_name(
+        self, client: httpx2.AsyncClient
+    ) -> None:
+        document = (await client.get("/openapi.json", headers={"X-Forwarded-Prefix": "/ml"})).json()
+
+        validate(document)
+        assert self.token_url(document) == "/api/v1/auth/token"
+        assert document["servers"] == [{"url": "/ml"}]
+
+    async def test_is_offered_for_each_prediction(self, client: httpx2.AsyncClient) -> None:
+        document = (await client.get("/openapi.json")).json()
+
+        offered = document["paths"]["/predict/{model}"]["post"]["security"]
+        assert {"password": []} in offered
+        assert {"HTTPBearer": []} in offered
+
+
+async def test_a_prefix_of_a_proxy_changes_no_answer(client: httpx2.AsyncClient) -> None:
+    answer = await predict(client, "demo_model_1", {"X-Forwarded-Prefix": "/ml"})
+
+    assert answer.status_code == 200

@@ -1,13 +1,17 @@
 """Versions on disk and in memory: verified on every load, one load for many callers, the eldest leaves."""
 
 import asyncio
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from ml_service.serving.errors import ModelUnavailable
 from ml_service.serving.loaded_models import LoadedModels
-from ml_service.serving.version_store import VersionStore
+from ml_service.serving.version_store import ABANDONED_SECONDS, VersionStore
 from ml_service.settings import Settings
 from platform_kit.contract.artifact import Manifest
 from platform_kit.plumbing.object_store import DigestMismatch, ObjectStore, StorageUnavailable
@@ -78,6 +82,42 @@ class TestOpen:
             versions.open(publish(store, folder, seed=seed))
 
         assert len(list((settings.ml_cache_dir / "versions").iterdir())) == 2
+
+
+class TestSharedFolder:
+    """Several threads, and several processes, may fetch into one folder."""
+
+    def test_takes_a_version_that_another_has_just_fetched(
+        self, versions: VersionStore, settings: Settings, store: ObjectStore, folder: Path
+    ) -> None:
+        ref = publish(store, folder)
+        others = [VersionStore(store, settings.ml_cache_dir / "versions", entries=2) for _ in range(4)]
+        start = threading.Barrier(len(others))
+
+        def fetch(one: VersionStore) -> str:
+            start.wait()
+            return one.open(ref)[0].digest()
+
+        with ThreadPoolExecutor() as pool:
+            digests = list(pool.map(fetch, others))
+
+        assert set(digests) == {ref.digest}
+        assert [each.name for each in (settings.ml_cache_dir / "versions").iterdir()] == [ref.sha256]
+
+    def test_keeps_what_another_is_fetching_and_clears_what_nobody_finishes(
+        self, versions: VersionStore, settings: Settings, store: ObjectStore, folder: Path
+    ) -> None:
+        under_way, abandoned = (settings.ml_cache_dir / "versions" / f".partial-{each}" for each in "ab")
+        for each in (under_way, abandoned):
+            each.mkdir()
+            (each / "model.txt").write_bytes(b"half")
+        long_ago = time.time() - 2 * ABANDONED_SECONDS
+        os.utime(abandoned, (long_ago, long_ago))
+
+        for seed in range(3):
+            versions.open(publish(store, folder, seed=seed))
+
+        assert (under_way.exists(), abandoned.exists()) == (True, False)
 
 
 class TestLoadedModels:

@@ -1,18 +1,22 @@
 """The manners of both services: problems for everything, request ids, slashes, metrics."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
 import pytest
 from fastapi import FastAPI
-from pydantic import BaseModel, Field
+from prometheus_client import REGISTRY
+from pydantic import BaseModel, Field, SecretStr
 
 from platform_kit.contract.problem import Issue, IssueCode
 from platform_kit.plumbing.health import health_router
 from platform_kit.plumbing.http import create_service
 from platform_kit.plumbing.problems import MEDIA_TYPE, InvalidRequest, Problem, Unavailable
+from platform_kit.plumbing.settings import KitSettings
+
+ORIGIN = "https://app.example"
 
 
 class Thing(BaseModel):
@@ -30,9 +34,21 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
 
 
-def service(*, show_values: bool = True) -> FastAPI:
+def settings(**changes: Any) -> KitSettings:
+    return KitSettings(
+        broker_url=SecretStr("redis://127.0.0.1/0"),
+        cache_url=SecretStr("redis://127.0.0.1/1"),
+        internal_token=SecretStr("an internal token for tests only"),
+        s3_endpoint="127.0.0.1:9000",
+        s3_access_key="key",
+        s3_secret_key=SecretStr("hunter2"),
+        **changes,
+    )
+
+
+def service(**changes: Any) -> FastAPI:
     app = create_service(
-        title="t", description="d", version="1", lifespan=lifespan, show_values=show_values, tags=[]
+        title="t", description="d", version="1", lifespan=lifespan, settings=settings(**changes), tags=[]
     )
 
     @app.post("/things", tags=["things"])
@@ -115,7 +131,7 @@ class TestProblems:
         }
 
     async def test_quote_nothing_when_told_so(self) -> None:
-        async with client(service(show_values=False)) as http:
+        async with client(service(problems_show_values=False)) as http:
             bad = await http.post("/things", json={"name": "toolong", "size": 0})
             own = await http.post("/things", json={"name": "value", "size": 1})
 
@@ -168,3 +184,98 @@ class TestDocs:
             assert f"/docs/assets/{asset}" in page
             answer = await http.get(f"/docs/assets/{asset}")
             assert (answer.status_code, len(answer.content) > 1000) == (200, True)
+
+
+@pytest.fixture
+def empty_registry() -> Iterator[None]:
+    """Only the first application of a process counts its requests; this lets the next one be the first."""
+    before = list(REGISTRY._collector_to_names)
+    for each in before:
+        REGISTRY.unregister(each)
+    yield
+    for each in list(REGISTRY._collector_to_names):
+        REGISTRY.unregister(each)
+    for each in before:
+        REGISTRY.register(each)
+
+
+class TestForwardedPrefix:
+    async def test_leads_the_docs_page_to_its_document_and_scripts(self, http: httpx2.AsyncClient) -> None:
+        behind = {"X-Forwarded-Prefix": "/ml"}
+
+        page = (await http.get("/docs", headers=behind)).text
+        document = (await http.get("/openapi.json", headers=behind)).json()
+        script = await http.get("/docs/assets/swagger-ui-bundle.js", headers=behind)
+
+        assert "url: '/ml/openapi.json'" in page
+        assert '"/ml/docs/assets/swagger-ui-bundle.js"' in page
+        assert document["servers"] == [{"url": "/ml"}]
+        assert (script.status_code, len(script.content) > 1000) == (200, True)
+
+    async def test_changes_nothing_for_the_next_caller_without_it(self, http: httpx2.AsyncClient) -> None:
+        await http.get("/openapi.json", headers={"X-Forwarded-Prefix": "/ml"})
+
+        assert "servers" not in (await http.get("/openapi.json")).json()
+        assert "url: '/openapi.json'" in (await http.get("/docs")).text
+
+    @pytest.mark.parametrize("path", ["/things", "/things/"])
+    async def test_leaves_routes_slashes_and_metrics_as_they_are(
+        self, empty_registry: None, http: httpx2.AsyncClient, path: str
+    ) -> None:
+        answer = await http.post(
+            path, json={"name": "a", "size": 1}, headers={"X-Forwarded-Prefix": "/data-plane/ml"}
+        )
+        counted = (await http.get("/metrics", headers={"X-Forwarded-Prefix": "/ml"})).text
+
+        assert answer.status_code == 200
+        assert 'handler="/things"' in counted
+        assert "/ml" not in counted
+        assert "data-plane" not in counted
+
+    async def test_is_part_of_the_address_that_a_problem_names(self, http: httpx2.AsyncClient) -> None:
+        answer = await http.get("/nowhere", headers={"X-Forwarded-Prefix": "/ml"})
+
+        assert (answer.status_code, answer.json()["instance"]) == (404, "/ml/nowhere")
+
+    @pytest.mark.parametrize(
+        "sent", ["ml", "/", "/ml/", "//evil.example", "/ML", '/m"l', "/a/../b", "/" + "a" * 64]
+    )
+    async def test_that_is_no_plain_path_is_ignored(self, http: httpx2.AsyncClient, sent: str) -> None:
+        answer = await http.get("/openapi.json", headers={"X-Forwarded-Prefix": sent})
+
+        assert "servers" not in answer.json()
+
+
+class TestCors:
+    async def test_lets_the_named_origins_call_and_read_our_headers(self) -> None:
+        async with client(service(cors_origins=(ORIGIN,))) as http:
+            asked = await http.options(
+                "/things",
+                headers={
+                    "Origin": ORIGIN,
+                    "Access-Control-Request-Method": "POST",
+                    "Access-Control-Request-Headers": "authorization, idempotency-key",
+                },
+            )
+            refused = await http.post("/things", json={}, headers={"Origin": ORIGIN})
+            stranger = await http.get("/health", headers={"Origin": "https://evil.example"})
+
+        assert (asked.status_code, asked.headers["Access-Control-Allow-Origin"]) == (200, ORIGIN)
+        assert "idempotency-key" in asked.headers["Access-Control-Allow-Headers"]
+        assert refused.status_code == 422
+        assert refused.headers["Access-Control-Allow-Origin"] == ORIGIN
+        exposed = refused.headers["Access-Control-Expose-Headers"].split(", ")
+        assert exposed == ["X-Request-ID", "Location", "ETag", "Retry-After"]
+        assert "Access-Control-Allow-Origin" not in stranger.headers
+
+    async def test_to_everybody_is_without_the_browsers_credentials(self) -> None:
+        async with client(service(cors_origins=("*",))) as http:
+            answer = await http.get("/health", headers={"Origin": ORIGIN})
+
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        assert "Access-Control-Allow-Credentials" not in answer.headers
+
+    async def test_is_for_nobody_unless_asked_for(self, http: httpx2.AsyncClient) -> None:
+        answer = await http.get("/health", headers={"Origin": ORIGIN})
+
+        assert not [name for name in answer.headers if name.startswith("access-control")]

@@ -1,14 +1,27 @@
 import hashlib
 import io
+import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from minio import Minio
+from minio.error import S3Error
 from pydantic import SecretStr
 
-from platform_kit.plumbing.object_store import DigestMismatch, ObjectMissing, ObjectStore, StorageUnavailable
+from platform_kit.plumbing.object_store import (
+    DigestMismatch,
+    ObjectMissing,
+    ObjectStore,
+    StorageRefused,
+    StorageUnavailable,
+)
 from platform_kit.plumbing.settings import KitSettings
 from tests.servers import servers_environment
 
@@ -66,6 +79,104 @@ class TestRoundTrip:
         assert list(store.list_keys("there/")) == []
 
 
+class TestPrepare:
+    @pytest.fixture
+    def client(self, environment: dict[str, str]) -> Minio:
+        return Minio(
+            environment["S3_ENDPOINT"],
+            access_key=environment["S3_ACCESS_KEY"],
+            secret_key=environment["S3_SECRET_KEY"],
+            region="us-east-1",
+            secure=False,
+        )
+
+    def test_keeps_what_was_replaced_for_a_while(self, store: ObjectStore, client: Minio) -> None:
+        store.prepare(noncurrent_days=7)
+
+        store.put_bytes("kept", b"first")
+        store.put_bytes("kept", b"second")
+        store.delete(["kept"])
+
+        versions = list(client.list_objects("kit-tests", prefix="kept", include_version=True))
+        assert sorted(each.is_delete_marker for each in versions) == [False, False, True]
+        rules = client.get_bucket_lifecycle("kit-tests")
+        assert rules is not None
+        (rule,) = rules.rules
+        assert rule.noncurrent_version_expiration is not None
+        assert rule.noncurrent_version_expiration.noncurrent_days == 7
+        assert rule.abort_incomplete_multipart_upload is not None
+        assert rule.abort_incomplete_multipart_upload.days_after_initiation == 1
+
+    def test_hides_what_was_deleted(self, store: ObjectStore) -> None:
+        store.put_bytes("gone", b"x")
+        store.delete(["gone"])
+
+        assert store.exists("gone") is False
+        assert list(store.list_keys("gone")) == []
+        with pytest.raises(ObjectMissing):
+            store.read("gone")
+
+    def test_shuts_out_who_has_no_account(self, store: ObjectStore, client: Minio) -> None:
+        everybody = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject"}
+        statement = {**everybody, "Resource": "arn:aws:s3:::kit-tests/*"}
+        client.set_bucket_policy("kit-tests", json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+
+        store.prepare()
+
+        with pytest.raises(S3Error, match="NoSuchBucketPolicy"):
+            client.get_bucket_policy("kit-tests")
+
+    def test_by_several_at_once_makes_one_bucket(self, environment: dict[str, str]) -> None:
+        store = store_at(environment, s3_bucket="made-at-once")
+
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda _: store.prepare(), range(4)))
+
+        store.check()
+
+    def test_can_leave_versioning_alone(self, environment: dict[str, str], client: Minio) -> None:
+        store_at(environment, s3_bucket="no-versions").prepare(noncurrent_days=0)
+
+        assert client.get_bucket_versioning("no-versions").status in (None, "", "Off")
+
+    @pytest.mark.parametrize("code", ["NotImplemented", "MalformedXML"])
+    def test_goes_on_where_a_server_offers_less(self, code: str, capsys: pytest.CaptureFixture[str]) -> None:
+        with lesser_server(code) as endpoint:
+            environment = {"S3_ENDPOINT": endpoint, "S3_ACCESS_KEY": "key", "S3_SECRET_KEY": "secret key"}
+            store_at(environment).prepare()
+
+        assert capsys.readouterr().out.count("storage.not_offered") == 3
+
+
+@contextmanager
+def lesser_server(code: str) -> Iterator[str]:
+    """An S3 server that has every bucket, and answers whatever is asked about one with `code`."""
+
+    class Lesser(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+        def _refuse(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            body = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()
+            self.send_response(501 if code == "NotImplemented" else 400)
+            self.send_header("Content-Type", "application/xml")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_PUT = do_DELETE = do_GET = _refuse
+
+        def log_message(self, *_: object) -> None:
+            """A test's output is for its findings."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Lesser) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
 class TestFaults:
     def test_a_missing_object_is_told_from_a_missing_server(
         self, store: ObjectStore, environment: dict[str, str]
@@ -80,5 +191,5 @@ class TestFaults:
     def test_a_wrong_secret_is_no_access(self, environment: dict[str, str], store: ObjectStore) -> None:
         store.put_bytes("a", b"x")
 
-        with pytest.raises(StorageUnavailable):
+        with pytest.raises(StorageRefused, match="SignatureDoesNotMatch"):
             store_at(environment, s3_secret_key=SecretStr("guessed")).read("a")

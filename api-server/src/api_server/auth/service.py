@@ -189,6 +189,22 @@ async def make_account(db: AsyncSession, body: RegisterIn, *, role: Role) -> Use
     return user
 
 
+async def make_account_once(db: AsyncSession, body: RegisterIn, *, role: Role) -> bool:
+    """Make an account unless there is one of this name, which keeps its password and role; returns whether it did.
+
+    Raises AccountTaken when the e-mail address belongs to another name.
+    """
+    if await repository.find_by_login(db, body.username) is not None:
+        return False
+    try:
+        await register(db, body, role=role)
+    except AccountTaken:
+        if await repository.find_by_login(db, body.username) is None:
+            raise
+        return False  # somebody else made it at the same moment
+    return True
+
+
 async def forget_expired(db: AsyncSession) -> int:
     """Delete sessions that have run out; returns how many."""
     return await repository.delete_expired_sessions(db)

@@ -7,7 +7,6 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -40,6 +39,8 @@ from platform_kit.plumbing.object_store import DigestMismatch, ObjectMissing, Ob
 LIVE_SECONDS = 0.3
 """Progress is passed on at most this often."""
 TICK_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 5.0
+"""Between two attempts at the storage."""
 
 Result = TypeVar("Result")
 
@@ -266,18 +267,27 @@ class _Attempt:
 
     def _with_retries(self, work: Callable[[], Result]) -> Result:
         """Try storage again with full jitter, keeping the lease. Raises Interrupted when it stays away."""
-        for number in range(self._settings.storage_attempts):
+        patience = self._settings.storage_patience_seconds
+        deadline = time.monotonic() + patience
+        longest = 0.5
+        while True:
             try:
                 return work()
             except StorageUnavailable as error:
-                log.warning("job.storage_unavailable", number=number, error=str(error)[:200])
-            pause = time.monotonic() + random.uniform(0, min(10.0, 0.5 * 2**number))  # noqa: S311
-            while time.monotonic() < pause:
-                self._beat()
-                if self._stopping.wait(TICK_SECONDS):
-                    raise Interrupted(Outcome.RELEASED)
-        detail = "Object storage did not answer, although it was asked again and again."
-        raise Interrupted(Outcome.INTERRUPTED, _problem("storage_unavailable", detail))
+                log.warning("job.storage_unavailable", error=str(error)[:200])
+            if time.monotonic() > deadline:
+                detail = f"Object storage did not answer within {patience:g} s. Start it, then train again."
+                raise Interrupted(Outcome.INTERRUPTED, _problem("storage_unavailable", detail))
+            self._pause(random.uniform(0, longest))  # noqa: S311  # spreads retries, hides nothing
+            longest = min(LONGEST_PAUSE_SECONDS, longest * 2)
+
+    def _pause(self, seconds: float) -> None:
+        """Raises Interrupted when the worker is told to end, or the job to stop."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._beat()
+            if self._stopping.wait(TICK_SECONDS):
+                raise Interrupted(Outcome.RELEASED)
 
     def _end(
         self, outcome: Outcome, *, result: JobResult | None = None, error: ProblemDetail | None = None
@@ -292,13 +302,6 @@ class _Attempt:
             progress=progress,
             logs=logs,
         )
-
-
-def sweep(folder: Path) -> None:
-    """Remove what attempts of an earlier process of this worker have left behind."""
-    with suppress(FileNotFoundError):
-        for left in folder.iterdir():
-            shutil.rmtree(left, ignore_errors=True)
 
 
 def _crashed(code: int) -> ProblemDetail:

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import structlog
 
-from ml_service.artifacts.files import sha256_of
+from ml_service.artifacts.files import appearing, sha256_of
 from ml_service.serving.found import Found
 from ml_service.serving.loaded_models import load
 from platform_kit.contract.algorithms import Framework
@@ -97,7 +97,10 @@ def _prepared(demo: Demo, folder: Path) -> Found:
     manifest = _stored(folder)
     if manifest is None:
         log.info("demo_model.training", model=demo.name)
-        manifest = _trained(demo, folder)
+        _train(demo, folder)
+        manifest = _stored(folder)
+    if manifest is None:
+        raise RuntimeError(f"{demo.name} was trained, but {folder} does not hold it")
     return Found(
         model_id=demo.name,
         name=demo.name,
@@ -120,14 +123,14 @@ def _stored(folder: Path) -> Manifest | None:
     return None
 
 
-def _trained(demo: Demo, folder: Path) -> Manifest:
+def _train(demo: Demo, folder: Path) -> None:
+    """Another process that shares the cache may do the same: the first one's model stays."""
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    data = folder / "data.csv"
-    _write_rows(demo, data)
-    manifest = _open_to_any_number(_run_child(demo, data, folder))
-    (folder / "manifest.json").write_text(manifest.model_dump_json())
-    return manifest
+    with appearing(folder) as partial:
+        data = partial / "data.csv"
+        _write_rows(demo, data)
+        manifest = _open_to_any_number(_run_child(demo, data, partial))
+        (partial / "manifest.json").write_text(manifest.model_dump_json())
 
 
 def _write_rows(demo: Demo, path: Path) -> None:

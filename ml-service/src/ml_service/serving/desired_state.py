@@ -9,11 +9,11 @@ from uuid import UUID
 
 import structlog
 
+from ml_service.artifacts.files import write_private
 from ml_service.artifacts.problems import CorruptArtifact
 from ml_service.serving import golden, metrics
 from ml_service.serving.control_plane import ControlPlane, Unreachable
 from ml_service.serving.loaded_models import LoadedModels
-from ml_service.serving.principals import write_private
 from ml_service.settings import Settings
 from platform_kit.contract.serving import Proof, ReplicaReport, ServedVersion, ServingState
 from platform_kit.plumbing.object_store import DigestMismatch, ObjectMissing, StorageUnavailable
@@ -34,6 +34,7 @@ class DesiredState:
         self._proofs: dict[UUID, Proof] = {}
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()
+        self._is_reachable: bool | None = None
         self._restore()
 
     @property
@@ -52,11 +53,25 @@ class DesiredState:
     async def run(self) -> None:
         while True:
             self._wake.clear()
-            with contextlib.suppress(Unreachable):
+            try:
                 await self.sync()
+            except Unreachable as error:
+                self._note_reachable(False, reason=str(error))
+            else:
+                self._note_reachable(True)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.sync_interval_seconds):
                     await self._wake.wait()
+
+    def _note_reachable(self, is_reachable: bool, *, reason: str = "") -> None:
+        """Log when it changes, not at every question."""
+        if is_reachable is self._is_reachable:
+            return
+        self._is_reachable = is_reachable
+        if is_reachable:
+            log.info("api_server.reachable")
+        else:
+            log.warning("api_server.unreachable", reason=reason, serves=len(self.active))
 
     async def sync(self) -> None:
         """Report and follow, once. Raises Unreachable."""
@@ -88,10 +103,17 @@ class DesiredState:
         for gone in set(self._proving) - set(self._candidates):
             self._proving.pop(gone).cancel()
         self._applied = state.generation
-        await asyncio.to_thread(write_private, self._path, state.model_dump_json().encode())
+        await self._save(state)
         log.info(
             "state.applied", generation=state.generation, active=len(active), candidates=len(self._candidates)
         )
+
+    async def _save(self, state: ServingState) -> None:
+        """A disk that is full costs only what a restart without api-server would know."""
+        try:
+            await asyncio.to_thread(write_private, self._path, state.model_dump_json().encode())
+        except OSError as error:
+            log.warning("state.not_saved", error=str(error))
 
     def _to_load(self, active: list[ServedVersion]) -> list[ServedVersion]:
         """What is new, no more than fits: loading all at every change would take longer than it is worth."""

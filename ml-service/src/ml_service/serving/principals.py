@@ -7,16 +7,15 @@ that is the SHA-256 of a credential, never the credential.
 import asyncio
 import hashlib
 import json
-import os
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import structlog
 
+from ml_service.artifacts.files import write_private
 from ml_service.serving import metrics
 from ml_service.serving.control_plane import ControlPlane, Unreachable
 from ml_service.serving.errors import ControlPlaneAway, NotSignedIn
@@ -116,7 +115,10 @@ class Principals:
             await asyncio.sleep(SAVE_SECONDS)
             if self._is_unsaved:
                 self._is_unsaved = False
-                await asyncio.to_thread(self._save, dict(self._known))
+                try:
+                    await asyncio.to_thread(self._save, dict(self._known))
+                except OSError as error:
+                    log.warning("access.not_saved", error=str(error))
 
     def _save(self, known: dict[str, _Known]) -> None:
         body = {
@@ -140,15 +142,6 @@ class Principals:
             return
         except (OSError, ValueError, KeyError, TypeError):
             log.warning("access.cache_unreadable")
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Replace a file that only this user may read, all at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(content)
-    partial.rename(path)
 
 
 def _credential(headers: Mapping[str, str]) -> tuple[CredentialKind, str] | None:

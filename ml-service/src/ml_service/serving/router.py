@@ -9,6 +9,7 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from ml_service.serving import metrics
 from ml_service.serving.answers import Answered, answer_batch, answer_single
 from ml_service.serving.demo_models import rule_of
+from ml_service.serving.documentation import sign_in
 from ml_service.serving.found import Found
 from ml_service.serving.model_openapi import model_openapi
 from ml_service.serving.request_body import read_body
@@ -20,7 +21,7 @@ from platform_kit.plumbing.problems import MEDIA_TYPE, Problem
 _BEARER = HTTPBearer(auto_error=False, description="the access token of POST /api/v1/auth/token")
 _API_KEY = APIKeyHeader(name="X-API-Key", auto_error=False)
 
-router = APIRouter(dependencies=[Security(_BEARER), Security(_API_KEY)])
+router = APIRouter(dependencies=[Security(sign_in), Security(_BEARER), Security(_API_KEY)])
 """The schemes are declared for the documentation's Authorize button; `Principals` reads the headers itself."""
 
 ON_THE_LOOP_BYTES = 32 * 1024

@@ -1,17 +1,20 @@
 """Versions on this machine's disk: fetched once from object storage, verified every time they are loaded.
 
-The folder is a cache: it may be deleted whenever nothing runs.
+The folder is a cache: it may be deleted whenever nothing runs, and several processes may share it.
 """
 
 import shutil
-import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from ml_service.artifacts.files import sha256_of
+from ml_service.artifacts.files import PARTIAL, appearing, sha256_of
 from platform_kit.contract.artifact import Manifest, ManifestRef
 from platform_kit.plumbing.object_store import DigestMismatch, ObjectStore
 
 MANIFEST = "manifest.json"
+ABANDONED_SECONDS = 3600
+"""A fetch that has written nothing for so long belonged to a process that is no more."""
 
 
 class VersionStore:
@@ -30,35 +33,44 @@ class VersionStore:
         if folder.exists():
             try:
                 manifest = _verified(folder, ref)
+                folder.touch()
             except (DigestMismatch, OSError, ValueError):
                 shutil.rmtree(folder, ignore_errors=True)
             else:
-                folder.touch()
                 return manifest, folder
         self._fetch(ref, folder)
         self._prune(keep=folder)
         return _verified(folder, ref), folder
 
     def _fetch(self, ref: ManifestRef, folder: Path) -> None:
-        partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=self._folder))
-        try:
+        with appearing(folder) as partial:
             self._store.fetch(ref.key, partial / MANIFEST, sha256=ref.sha256)
             manifest = Manifest.model_validate_json((partial / MANIFEST).read_bytes())
             for file in manifest.files:
                 if Path(file.name).name != file.name:
                     raise DigestMismatch(f"the manifest names a file outside its folder: {file.name!r}")
                 self._store.fetch(file.key, partial / file.name, sha256=file.sha256)
-            partial.rename(folder)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
 
     def _prune(self, *, keep: Path) -> None:
-        """Forget the versions that were opened longest ago."""
-        folders = sorted(self._folder.iterdir(), key=lambda each: each.stat().st_mtime, reverse=True)
-        for old in folders[self._entries :]:
+        """Forget the versions that were opened longest ago, and fetches that were never finished."""
+        found = sorted(self._aged(), reverse=True)
+        whole = [folder for _, folder in found if not folder.name.startswith(PARTIAL)]
+        abandoned = [
+            folder
+            for changed_at, folder in found
+            if folder.name.startswith(PARTIAL) and time.time() - changed_at > ABANDONED_SECONDS
+        ]
+        for old in whole[self._entries :] + abandoned:
             if old != keep:
                 shutil.rmtree(old, ignore_errors=True)
+
+    def _aged(self) -> Iterator[tuple[float, Path]]:
+        """Each folder with its time of change; one that others rename or remove meanwhile is left out."""
+        for folder in self._folder.iterdir():
+            try:
+                yield folder.stat().st_mtime, folder
+            except FileNotFoundError:
+                continue
 
 
 def _verified(folder: Path, ref: ManifestRef) -> Manifest:

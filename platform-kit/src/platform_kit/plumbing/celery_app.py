@@ -1,16 +1,21 @@
 """Celery as a doorbell: it tells a worker that a job may be waiting. Postgres says whether one is."""
 
 from celery import Celery
-from celery.signals import setup_logging
+from celery.signals import heartbeat_sent, setup_logging
 from kombu import Exchange
 from kombu import Queue as KombuQueue
 
 from platform_kit.contract.jobs import Queue
+from platform_kit.plumbing.liveness import touch
 from platform_kit.plumbing.logging import set_up_logging
 from platform_kit.plumbing.settings import KitSettings
 
 VISIBILITY_TIMEOUT_SECONDS = 6 * 3600
 """Long on purpose: a message that comes back is a second doorbell, and the reaper rings sooner."""
+
+
+BEAT_SECONDS = 5
+"""The clock ticks at least so often; housekeeping is due much more seldom."""
 
 
 def make_celery(service: str, settings: KitSettings) -> Celery:
@@ -31,6 +36,11 @@ def make_celery(service: str, settings: KitSettings) -> Celery:
         task_send_sent_event=True,
         worker_hijack_root_logger=False,
         broker_connection_retry_on_startup=True,
+        broker_connection_retry=True,
+        broker_connection_max_retries=None,  # for as long as it takes
+        beat_scheduler="platform_kit.plumbing.beat:LivingScheduler",
+        beat_max_loop_interval=BEAT_SECONDS,
+        alive_file=settings.alive_file,
         broker_transport_options={
             "visibility_timeout": VISIBILITY_TIMEOUT_SECONDS,
             "socket_timeout": 5,
@@ -46,5 +56,10 @@ def make_celery(service: str, settings: KitSettings) -> Celery:
     @setup_logging.connect(weak=False)
     def _logging(**_: object) -> None:
         set_up_logging(service, level=settings.log_level, log_format=settings.log_format)
+
+    @heartbeat_sent.connect(weak=False)
+    def _alive(**_: object) -> None:
+        """Comes from the loop that takes messages, every two seconds while it is connected to the broker."""
+        touch(settings.alive_file)
 
     return app

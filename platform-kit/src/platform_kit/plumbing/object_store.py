@@ -6,23 +6,35 @@ The `minio` client is synchronous: the methods block, so async code calls them i
 import hashlib
 import io
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import BinaryIO, Protocol, Self
 
 import urllib3
 from minio import Minio
 from minio.deleteobjects import DeleteObject
 from minio.error import S3Error
 
+from platform_kit.plumbing.bucket import prepare_bucket
 from platform_kit.plumbing.settings import KitSettings
 
 PART_BYTES = 16 * 1024 * 1024
 CHUNK_BYTES = 1024 * 1024
+NONCURRENT_DAYS = 30
+REFUSALS = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch")
 STORAGE_FAULTS = (S3Error, urllib3.exceptions.HTTPError, OSError)
 
 
 class StorageUnavailable(Exception):
     """Object storage did not answer, or answered with a fault of its own; trying again may help."""
+
+
+class StorageRefused(StorageUnavailable):
+    """Object storage does not let this account do this; `code` says why, in the words of S3."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
 
 
 class ObjectMissing(Exception):
@@ -31,6 +43,10 @@ class ObjectMissing(Exception):
 
 class DigestMismatch(Exception):
     """The bytes that were read are not the bytes that were written."""
+
+
+class Readable(Protocol):
+    def read(self, size: int = -1, /) -> bytes: ...
 
 
 class ObjectStore:
@@ -56,11 +72,10 @@ class ObjectStore:
         )
         return cls(client, settings.s3_bucket)
 
-    def prepare(self) -> None:
-        """Make the bucket if there is none."""
+    def prepare(self, *, noncurrent_days: int = NONCURRENT_DAYS) -> None:
+        """Make the bucket if there is none, and set it up. Replaced objects are kept so many days; 0: not at all."""
         with _faults():
-            if not self._client.bucket_exists(self._bucket):
-                self._client.make_bucket(self._bucket)
+            prepare_bucket(self._client, self._bucket, noncurrent_days=noncurrent_days)
 
     def check(self) -> None:
         """Raise unless the bucket answers."""
@@ -69,12 +84,17 @@ class ObjectStore:
                 raise ObjectMissing(self._bucket)
 
     def put_stream(
-        self, key: str, stream: BinaryIO, *, content_type: str = "application/octet-stream"
+        self,
+        key: str,
+        stream: BinaryIO,
+        *,
+        size_bytes: int = -1,
+        content_type: str = "application/octet-stream",
     ) -> None:
-        """Write a stream of unknown length, in parts; memory stays at a few parts."""
+        """Write a stream, in parts, also one of unknown length; memory stays at a few parts."""
         with _faults():
             self._client.put_object(
-                self._bucket, key, stream, length=-1, part_size=PART_BYTES, content_type=content_type,
+                self._bucket, key, stream, length=size_bytes, part_size=PART_BYTES, content_type=content_type,
                 num_parallel_uploads=2,
             )  # fmt: skip
 
@@ -99,6 +119,18 @@ class ObjectStore:
             finally:
                 response.close()
                 response.release_conn()
+
+    @contextmanager
+    def opened(self, key: str) -> Iterator[tuple[int, Readable]]:
+        """An object's size in bytes and its content, to be read in pieces. Raises ObjectMissing."""
+        with _faults(key):
+            size_bytes = self._client.stat_object(self._bucket, key).size or 0
+            response = self._client.get_object(self._bucket, key)
+        try:
+            yield size_bytes, _Body(response)
+        finally:
+            response.close()
+            response.release_conn()
 
     def fetch(self, key: str, path: Path, *, sha256: str) -> None:
         """Write an object to `path`; raises DigestMismatch, and leaves no file, unless it hashes to `sha256`."""
@@ -135,8 +167,17 @@ class ObjectStore:
             raise StorageUnavailable(f"{len(failed)} objects were not deleted: {failed[0].message}")
 
 
+class _Body:
+    def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
+        self._response = response
+
+    def read(self, size: int = -1, /) -> bytes:
+        with _faults():
+            return self._response.read(None if size < 0 else size)
+
+
 class _faults:
-    """Turn the client's errors into the two that callers tell apart."""
+    """Turn the client's errors into those that callers tell apart."""
 
     def __init__(self, key: str | None = None) -> None:
         self._key = key
@@ -147,5 +188,7 @@ class _faults:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, S3Error) and error.code in ("NoSuchKey", "NoSuchObject"):
             raise ObjectMissing(self._key) from error
+        if isinstance(error, S3Error) and error.code in REFUSALS:
+            raise StorageRefused(error.code, error.message or "no reason given") from error
         if isinstance(error, STORAGE_FAULTS) and not isinstance(error, FileNotFoundError):
             raise StorageUnavailable(str(error)) from error

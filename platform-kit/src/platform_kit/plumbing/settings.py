@@ -4,20 +4,101 @@ A secret may be given as a file instead: `JWT_SECRET_FILE=/run/secrets/jwt` sets
 """
 
 import os
+import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-MIN_SECRET_BYTES = 32
+from platform_kit.plumbing.secret_strength import (
+    MAKE_PASSWORD,
+    MAKE_SECRET,
+    MIN_PASSWORD_BYTES,
+    MIN_SECRET_BYTES,
+    password_of,
+    weakness,
+)
+
+ANY_ORIGIN = "*"
+MAX_PORT = 65_535
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::\d{1,5})?")
+_HOST_PORT = re.compile(r"(?:[^\s/:@\[\]]+|\[[0-9a-fA-F:]+\])(?::(?P<port>\d{1,5}))?")
 _NOTHING: dict[str, Any] = {}
 
 
 class Environment(StrEnum):
     DEVELOPMENT = "development"
     PRODUCTION = "production"
+
+
+def is_production(info: ValidationInfo) -> bool:
+    """For validators: whether this process runs in production."""
+    return info.data.get("environment") is Environment.PRODUCTION
+
+
+def _long_secret(secret: SecretStr, info: ValidationInfo) -> SecretStr:
+    text = secret.get_secret_value()
+    if len(text.encode()) < MIN_SECRET_BYTES:
+        raise ValueError(f"must be at least {MIN_SECRET_BYTES} bytes long; {MAKE_SECRET}")
+    return refuse_weak(secret, info, text=text, min_bytes=MIN_SECRET_BYTES, mend=MAKE_SECRET)
+
+
+def _strong_password(secret: SecretStr, info: ValidationInfo) -> SecretStr:
+    mend = f"{MAKE_PASSWORD}, and give the server the same"
+    return refuse_weak(secret, info, text=secret.get_secret_value(), min_bytes=MIN_PASSWORD_BYTES, mend=mend)
+
+
+def _strong_password_inside(url: SecretStr, info: ValidationInfo) -> SecretStr:
+    text = password_of(url.get_secret_value())
+    mend = f"{MAKE_PASSWORD}, and give the server the same"
+    return refuse_weak(
+        url, info, text=text, min_bytes=MIN_PASSWORD_BYTES, mend=mend, what="the password in it "
+    )
+
+
+def refuse_weak(
+    secret: SecretStr, info: ValidationInfo, *, text: str, min_bytes: int, mend: str, what: str = ""
+) -> SecretStr:
+    """For validators: in production a secret that can be guessed raises ValueError with how to `mend` it."""
+    found = weakness(text, min_bytes=min_bytes) if is_production(info) else None
+    if found is not None:
+        raise ValueError(f"{what}{found}; {mend}")
+    return secret
+
+
+def _split(text: Any) -> Any:
+    if not isinstance(text, str):
+        return text
+    return tuple(each.strip() for each in text.split(",") if each.strip())
+
+
+def _origins(origins: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+    if ANY_ORIGIN in origins and is_production(info):
+        raise ValueError("must not be * in production; name the origins, such as https://app.my-company.com")
+    for each in origins:
+        if each != ANY_ORIGIN and not _ORIGIN.fullmatch(each):
+            raise ValueError(
+                f"{each!r} is no origin; write scheme://host[:port] in lower case and without a path, "
+                "such as https://app.my-company.com, several with commas between"
+            )
+    return origins
+
+
+def _host_and_port(endpoint: str) -> str:
+    found = _HOST_PORT.fullmatch(endpoint)
+    if found is None or int(found["port"] or 0) > MAX_PORT:
+        raise ValueError(f"write HOST:PORT, without a scheme or a path, in place of {endpoint!r}")
+    return endpoint
+
+
+LongSecret = Annotated[SecretStr, AfterValidator(_long_secret)]
+"""Signs or opens something of ours: long in every environment, and not guessable in production."""
+ServerPassword = Annotated[SecretStr, AfterValidator(_strong_password)]
+UrlWithPassword = Annotated[SecretStr, AfterValidator(_strong_password_inside)]
+HostPort = Annotated[str, AfterValidator(_host_and_port)]
+Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_origins)]
 
 
 class SettingsMissing(SystemExit):
@@ -28,8 +109,8 @@ class SecretFiles(PydanticBaseSettingsSource):
     """Reads `NAME_FILE` variables, the way container images take Docker secrets."""
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
-        path = os.environ.get(f"{field_name.upper()}_FILE")
-        return (Path(path).read_text().strip() if path else None), field_name, False
+        text, _ = _from_file(field_name)
+        return text, field_name, False
 
     def __call__(self) -> dict[str, Any]:
         values = {
@@ -39,25 +120,46 @@ class SecretFiles(PydanticBaseSettingsSource):
         return {name: value for name, value in values.items() if value is not None}
 
 
+def _from_file(field_name: str) -> tuple[str | None, str | None]:
+    """What the file of a setting holds, and what is wrong with it; both None without a file."""
+    name = field_name.upper()
+    path = os.environ.get(f"{name}_FILE")
+    if not path:
+        return None, None
+    if os.environ.get(name):
+        return None, f"{name} and {name}_FILE are both set; keep one of them"
+    try:
+        text = Path(path).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        return None, f"{name}_FILE names {path}, which cannot be read: {reason}"
+    return text or None, None if text else f"{name}_FILE names {path}, which is empty"
+
+
 class KitSettings(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True, frozen=True)
 
     service_name: str = ""
     environment: Environment = Environment.DEVELOPMENT
+    """Comes before what it decides about: validators see only the fields above their own."""
     log_level: str = "INFO"
     log_format: str = "json"
     problems_show_values: bool = True
+    cors_origins: Origins = ()
+    """Origins of browser applications that may call the service."""
+    alive_file: Path | None = None
+    """What a worker, relay or beat touches while it works."""
 
-    broker_url: SecretStr
+    broker_url: UrlWithPassword = Field(description="write redis://:PASSWORD@HOST:PORT/0")
     """Redis of the job doorbells: AOF on, noeviction."""
-    cache_url: SecretStr
+    cache_url: UrlWithPassword = Field(description="write redis://:PASSWORD@HOST:PORT/0")
     """Redis of caches: may lose everything at any time."""
-    internal_token: SecretStr
+    internal_token: LongSecret = Field(description=f"{MAKE_SECRET}; it is the same for every process")
     """What our processes show each other on `/internal`."""
 
-    s3_endpoint: str
-    s3_access_key: str
-    s3_secret_key: SecretStr
+    s3_endpoint: HostPort = Field(description="write HOST:PORT of the S3 server")
+    s3_access_key: str = Field(description="write the name of the S3 account")
+    s3_secret_key: ServerPassword = Field(description=f"{MAKE_PASSWORD}, and give the S3 server the same")
     s3_bucket: str = "mlp"
     s3_region: str = "us-east-1"
     s3_secure: bool = False
@@ -65,13 +167,24 @@ class KitSettings(BaseSettings):
     @classmethod
     def from_environment(cls) -> Self:
         """Read the environment, or end the process with a sentence for each setting that is missing or wrong."""
+        faults = {name: fault for name in cls.model_fields if (fault := _from_file(name)[1]) is not None}
         try:
-            return cls(**_NOTHING)
+            settings = cls(**_NOTHING)
         except ValidationError as error:
-            lines = [f"  {str(each['loc'][0]).upper()}: {each['msg']}" for each in error.errors()]
-            raise SettingsMissing(
-                "Settings are missing or wrong (see .env.example):\n" + "\n".join(lines)
-            ) from None
+            found = {str(each["loc"][0]): cls._sentence(each) for each in error.errors()}
+            faults = {**found, **faults}
+        if faults:
+            lines = "\n".join(f"  {each}." for each in faults.values())
+            raise SettingsMissing(f"Settings are missing or wrong (see .env.example):\n{lines}")
+        return settings
+
+    @classmethod
+    def _sentence(cls, error: Any) -> str:
+        field = str(error["loc"][0])
+        name, kind = field.upper(), cls.model_fields[field]
+        if error["type"] != "missing":
+            return f"{name}: {error['msg'].removeprefix('Value error, ')}"
+        return f"{name} is missing; {kind.description or 'set it'} (or name a file in {name}_FILE)"
 
     @classmethod
     def settings_customise_sources(
@@ -83,12 +196,3 @@ class KitSettings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, SecretFiles(settings_cls)
-
-
-def long_enough(secret: SecretStr) -> SecretStr:
-    """For use in a validator: a secret that signs or opens something must not be guessable."""
-    if len(secret.get_secret_value().encode()) < MIN_SECRET_BYTES:
-        raise ValueError(
-            f"must be at least {MIN_SECRET_BYTES} bytes long; make one with: openssl rand -hex 32"
-        )
-    return secret
