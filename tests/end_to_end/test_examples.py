@@ -52,6 +52,45 @@ def test_every_promise_holds(stack: Stack) -> None:
     assert "FAIL" not in ran.stdout
 
 
+@needs_curl
+class TestSmokeTest:
+    def check(self, stack: Stack, **variables: str) -> tuple[int, str]:
+        ran = stack.run("./test_api.sh", **{"WEB_URL": "", "CURL_OPTIONS": "", **variables})
+        assert "Error" not in ran.stdout
+        assert "eyJ" not in ran.stdout, "a token is printed"
+        return ran.returncode, ran.stdout
+
+    def test_passes(self, stack: Stack) -> None:
+        code, said = self.check(stack)
+
+        assert code == 0, said
+        assert re.search(r"^[1-9]\d+ passed, 0 failed$", said, re.MULTILINE), said
+        assert "✗" not in said
+
+    def test_names_what_it_expected_and_what_came(self, stack: Stack) -> None:
+        code, said = self.check(stack, LATENCY_LIMIT_MS="0.001")
+
+        assert code == 1
+        assert "expected: a['p95_ms'] <= 0.001" in said
+        assert re.search(r"came: +median [\d.]+ ms, p95 [\d.]+ ms", said)
+        assert "passed, 1 failed" in said, said
+
+    def test_goes_on_when_one_service_is_away(self, stack: Stack) -> None:
+        code, said = self.check(stack, API_URL="http://127.0.0.1:9")
+
+        assert code == 1
+        assert "✗ api-server is alive" in said
+        assert "✓ demo_model_1, with probabilities" in said
+
+    def test_says_what_to_do_when_nothing_listens(self, stack: Stack) -> None:
+        code, said = self.check(stack, API_URL="http://127.0.0.1:9", ML_URL="http://127.0.0.1:9")
+
+        assert code == 1
+        assert said.count("Nothing answers") == 1
+        assert "make dev" in said
+        assert "passed" not in said
+
+
 class TestSimplePredict:
     def predict(self, stack: Stack, *arguments: str, **variables: str) -> tuple[int, str]:
         ran = stack.run(sys.executable, "examples/simple_predict.py", *arguments, **variables)
