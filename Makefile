@@ -1,5 +1,5 @@
 # Needs make and Python 3.11 or newer. Everything else is installed into .venv by the targets themselves.
-# Variables: PYTHON, API_PORT, ML_PORT, PLATFORM_DATA_DIR, ARGS (passed to pytest and to the checks).
+# Variables: PYTHON, API_PORT, ML_PORT, PLATFORM_DATA_DIR, ENV_FILE, ARGS (passed to pytest and to the checks).
 
 PYTHON ?= python3
 API_PORT ?= 8000
@@ -7,7 +7,16 @@ ML_PORT ?= 8001
 PLATFORM_DATA_DIR ?= $(CURDIR)/.data
 API_URL ?= http://127.0.0.1:$(API_PORT)
 ML_URL ?= http://127.0.0.1:$(ML_PORT)
-export API_PORT ML_PORT PLATFORM_DATA_DIR API_URL ML_URL
+# For the platform on one machine only: Compose takes its ports from .env, which the environment would overrule.
+demo dev memory clean-data verify test: export API_PORT := $(API_PORT)
+demo dev memory clean-data verify test: export ML_PORT := $(ML_PORT)
+demo dev memory clean-data verify test: export PLATFORM_DATA_DIR := $(PLATFORM_DATA_DIR)
+verify: export API_URL := $(API_URL)
+verify: export ML_URL := $(ML_URL)
+
+ENV_FILE ?= .env
+# Docker, the Compose plugin and Python suffice for these: nothing is installed for them.
+COMPOSE := $(PYTHON) -m compose --env-file $(ENV_FILE)
 
 VENV := .venv
 IN_VENV := $(VENV)/bin/python
@@ -37,6 +46,72 @@ memory: $(VENV)/.embedded ## Show what each process of the running platform keep
 .PHONY: clean-data
 clean-data: $(VENV)/.embedded ## Delete all data of the stopped platform (PLATFORM_DATA_DIR)
 	@exec $(IN_VENV) -m embedded clean
+
+##@ Run it with Docker Compose (docs/deployment.md)
+
+.PHONY: dev-setup
+dev-setup: ## Write .env with fresh secrets; one that is there stays as it is
+	@$(COMPOSE) dev-setup
+
+.PHONY: up
+up: ## Check the machine, build, start, wait until all is healthy, and print the addresses
+	@$(COMPOSE) up
+
+.PHONY: health
+health: ## Show the state of every service; fails if one is not well
+	@$(COMPOSE) health
+
+.PHONY: ps
+ps: ## List the containers
+	@$(COMPOSE) run ps
+
+.PHONY: logs
+logs: ## Follow the logs (SERVICE=api-server for one)
+	@$(COMPOSE) run logs --follow --tail 100 $(SERVICE)
+
+.PHONY: restart
+restart: ## Restart all services, or SERVICE=nginx alone
+	@$(COMPOSE) run restart $(SERVICE)
+
+.PHONY: down
+down: ## Stop everything; the data stay
+	@$(COMPOSE) down
+
+.PHONY: clean
+clean: ## Stop everything and delete all data, after asking (YES=1 agrees)
+	@YES=$(YES) $(COMPOSE) clean
+
+.PHONY: build
+build: ## Build our images without starting them
+	@$(COMPOSE) run build
+
+.PHONY: migrate
+migrate: ## Bring database and storage up to date; make up does it too
+	@$(COMPOSE) run run --rm migrate
+
+.PHONY: backup
+backup: ## Write database and objects to a new directory (TO=backups)
+	@$(COMPOSE) backup --to $(or $(TO),backups)
+
+.PHONY: restore
+restore: ## Replace all data by a backup, after asking (FROM=backups/...; YES=1 agrees)
+	@YES=$(YES) $(COMPOSE) restore $(FROM)
+
+.PHONY: scale-ml
+scale-ml: ## Run N replicas of ml-service (N=3)
+	@$(COMPOSE) scale ml-service $(or $(N),$(error How many? make scale-ml N=3))
+
+.PHONY: shell-api
+shell-api: ## A shell in the container of api-server
+	@$(COMPOSE) run exec api-server bash
+
+.PHONY: shell-ml
+shell-ml: ## A shell in the container of ml-service
+	@$(COMPOSE) run exec ml-service bash
+
+.PHONY: test-compose
+test-compose: $(VENV)/.dev ## Test the Compose platform with real containers: about ten minutes
+	@exec $(IN_VENV) -m pytest tests/containers $(ARGS)
 
 ##@ Change it
 

@@ -1,0 +1,30 @@
+#!/bin/bash
+# Runs once, when the volume of Postgres is new: roles, the database, extensions. Tables come from the migrations.
+# Changing a password in .env later does not change it here: docs/deployment.md, "Change a password".
+set -euo pipefail
+
+for name in POSTGRES_APP_PASSWORD GRAFANA_DB_PASSWORD EXPORTER_DB_PASSWORD; do
+    [ -n "${!name:-}" ] || { echo "$name is empty: run make dev-setup, then start with a new volume." >&2; exit 1; }
+done
+
+# The passwords are variables of psql, not part of the text: nothing in them is taken for SQL.
+psql --no-psqlrc -v ON_ERROR_STOP=1 -U "${POSTGRES_USER:-postgres}" -d postgres \
+    -v app="$POSTGRES_APP_PASSWORD" -v grafana="$GRAFANA_DB_PASSWORD" -v exporter="$EXPORTER_DB_PASSWORD" <<'SQL'
+CREATE ROLE mlp_app LOGIN PASSWORD :'app';
+CREATE ROLE mlp_grafana LOGIN PASSWORD :'grafana' CONNECTION LIMIT 10;
+CREATE ROLE mlp_exporter LOGIN PASSWORD :'exporter' CONNECTION LIMIT 5;
+ALTER ROLE mlp_grafana SET default_transaction_read_only = on;
+ALTER ROLE mlp_grafana SET statement_timeout = '15s';
+GRANT pg_monitor TO mlp_exporter;
+
+CREATE DATABASE mlp OWNER mlp_app;
+REVOKE ALL ON DATABASE mlp FROM PUBLIC;
+GRANT CONNECT ON DATABASE mlp TO mlp_grafana, mlp_exporter;
+SQL
+
+psql --no-psqlrc -v ON_ERROR_STOP=1 -U "${POSTGRES_USER:-postgres}" -d mlp <<'SQL'
+CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
+ALTER SCHEMA public OWNER TO mlp_app;
+REVOKE ALL ON SCHEMA public FROM PUBLIC;
+GRANT USAGE ON SCHEMA public TO mlp_grafana, mlp_exporter;
+SQL

@@ -1,0 +1,107 @@
+"""What the container writes when it starts, and whether nginx takes the whole. Its behaviour: tests/containers."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+SCRIPT = REPOSITORY / "nginx" / "entrypoint.d" / "40-platform.sh"
+Ran = subprocess.CompletedProcess[str]
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Path:
+    directory = tmp_path / "certs"
+    directory.mkdir()
+    return directory
+
+
+def start(tmp_path: Path, **variables: str) -> Ran:
+    places = {"OUT": str(tmp_path / "run"), "CERTS": str(tmp_path / "certs")}
+    return subprocess.run(
+        ["sh", str(SCRIPT)],
+        env={**os.environ, **places, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def make_certificate(directory: Path) -> None:
+    files = ["-keyout", str(directory / "tls.key"), "-out", str(directory / "tls.crt")]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", *files]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def verdict(tmp_path: Path) -> Ran:
+    """What `nginx -t` says, with the container's paths turned into those of the test."""
+    places = {
+        " /tmp/": f" {tmp_path}/",  # first: the others put such paths in
+        "/run/platform": tmp_path / "run",
+        "/etc/nginx/platform": tmp_path / "conf",
+        "/run/nginx.pid": tmp_path / "nginx.pid",
+    }
+    (tmp_path / "conf").mkdir()
+    sources = [REPOSITORY / "nginx" / "nginx.conf", *(REPOSITORY / "nginx" / "conf").iterdir()]
+    for source in sources:
+        text = source.read_text()
+        for inside, outside in places.items():
+            text = text.replace(inside, str(outside))
+        target = tmp_path / "conf" / source.name
+        target.write_text(text)
+    return subprocess.run(
+        ["nginx", "-t", "-q", "-c", str(tmp_path / "conf" / "nginx.conf")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.needs("nginx")
+def test_nginx_takes_the_configuration_without_tls(tmp_path: Path, certificates: Path) -> None:
+    assert start(tmp_path).returncode == 0
+
+    said = verdict(tmp_path)
+    assert said.returncode == 0, said.stderr
+
+
+@pytest.mark.needs("nginx", "openssl")
+def test_nginx_takes_the_configuration_with_tls(tmp_path: Path, certificates: Path) -> None:
+    make_certificate(certificates)
+    assert "TLS: on" in start(tmp_path).stdout
+
+    said = verdict(tmp_path)
+    assert said.returncode == 0, said.stderr
+
+
+def test_limits_follow_the_settings(tmp_path: Path, certificates: Path) -> None:
+    start(tmp_path, MAX_UPLOAD_BYTES="1000000", NGINX_LOGIN_RATE="30r/m", NGINX_CONNECTIONS="7")
+
+    assert (tmp_path / "run" / "upload-size.conf").read_text() == "client_max_body_size 2048576;\n"
+    rates = (tmp_path / "run" / "rates.conf").read_text()
+    assert "zone=login:10m rate=30r/m;" in rates
+    assert "limit_conn connections 7;" in rates
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("MAX_UPLOAD_BYTES", "1GB"), ("NGINX_CONNECTIONS", "-1"), ("NGINX_API_RATE", "100"), ("NGINX_LOGIN_RATE", "fast")],
+)  # fmt: skip
+def test_a_limit_that_is_none_is_named(tmp_path: Path, certificates: Path, name: str, value: str) -> None:
+    ran = start(tmp_path, **{name: value})
+
+    assert ran.returncode == 1
+    assert f"{name} must be" in ran.stderr
+    assert f"'{value}'" in ran.stderr
+
+
+@pytest.mark.parametrize("only", ["tls.crt", "tls.key"])
+def test_half_a_certificate_is_told(tmp_path: Path, certificates: Path, only: str) -> None:
+    (certificates / only).write_text("half")
+
+    ran = start(tmp_path)
+
+    assert ran.returncode == 1
+    assert "only one of tls.crt and tls.key" in ran.stderr
