@@ -108,7 +108,10 @@ class Environment:
 
 
 def parse(text: str) -> dict[str, str]:
-    """Names and values of a .env file; quotes and comments taken off."""
+    """Names and values of a .env file; quotes and comments taken off.
+
+    Compose reads `NAME=  # comment` as the value `# comment`; here that is no value, so that it is found missing.
+    """
     found = {}
     for line in text.splitlines():
         match = _LINE.fullmatch(line.strip())

@@ -1,6 +1,5 @@
 """The commands as a person meets them, with Docker's own answers played by small programs on the PATH."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +27,7 @@ def run(bin_dir: Path, *arguments: str, env_file: Path | None = None) -> tuple[i
     ran = subprocess.run(
         [sys.executable, "-m", "compose", "--env-file", str(env_file or bin_dir.parent / ".env"), *arguments],
         cwd=REPOSITORY,
-        env={**os.environ, "PATH": str(bin_dir)},
+        env={"PATH": str(bin_dir), "LANG": "C.UTF-8"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

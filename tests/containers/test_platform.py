@@ -1,5 +1,6 @@
 """The platform as its users run it. The tests build on one another: the later ones stop, scale and destroy things."""
 
+import json
 import re
 import sys
 import time
@@ -162,6 +163,21 @@ class TestMonitoring:
 
         assert [rule for group in groups for rule in group["rules"]]
         assert all(rule["health"] in ("ok", "unknown") for group in groups for rule in group["rules"])
+
+    def test_answers_every_question_of_the_dashboard(self, platform: Platform) -> None:
+        dashboard = json.loads((REPOSITORY / "monitoring/grafana/dashboards/platform.json").read_text())
+        expressions = {
+            target["expr"].replace("$__rate_interval", "5m")
+            for panel in dashboard["panels"]
+            for target in panel.get("targets", [])
+        }
+        without_data = {each for each in expressions if not platform.measured(each)}
+
+        assert len(expressions) > 10
+        # Faults that have not happened, and a Redis without a limit, leave nothing to show.
+        assert not {
+            each for each in without_data if not re.search(r"failures|stale|4xx|redis_memory_max", each)
+        }
 
 
 class TestGrafanasRole:
@@ -353,6 +369,20 @@ class TestFaults:
         assert re.search(
             rf"Port {taken} .*in use.*FLOWER_PORT|Port {taken} is asked for twice", ran.stdout
         ), ran.stdout
+
+
+class TestStop:
+    def test_leaves_everybody_time_to_finish(self, platform: Platform) -> None:
+        """Exit code 137 would be a container that was killed at the end of its grace period."""
+        platform.compose("stop")
+        codes = {
+            each["Config"]["Labels"]["com.docker.compose.service"]: each["State"]["ExitCode"]
+            for each in platform.containers()
+        }
+        platform.compose("start")
+        platform.await_health()
+
+        assert not {service for service, code in codes.items() if code == 137}
 
 
 class TestDown:

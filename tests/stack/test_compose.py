@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from api_server.settings import Settings as ApiSettings
-from compose.environment import NEEDED_BY_PROFILE, PROFILES, TEMPLATE, required_names
+from compose.environment import NEEDED_BY_PROFILE, PROFILES, TEMPLATE, parse, required_names
 from compose.preflight import MEMORY_GIB
 from ml_service.settings import Settings as MlSettings
 
@@ -85,8 +85,7 @@ def services() -> dict[str, Service]:
 
 @pytest.fixture(scope="module")
 def documented() -> dict[str, str]:
-    example = (REPOSITORY / ".env.example").read_text()
-    return dict(re.findall(r"^([A-Z0-9_]+)=(\S*)", example, re.MULTILINE))
+    return parse((REPOSITORY / ".env.example").read_text())
 
 
 def test_it_is_a_compose_file() -> None:

@@ -65,7 +65,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def state_is_there() -> str:
         if not app.state.desired_state.is_known:
             raise LookupError("nothing heard from api-server yet")
-        return f"{len(app.state.desired_state.active)} models"
+        return f"{len(app.state.desired_state.active)} deployed models"
 
     checks: dict[str, Check] = {"desired_state": state_is_there}
     app = create_service(
