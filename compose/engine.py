@@ -16,6 +16,7 @@ OLDEST_ENGINE = (25, 0)
 """The first with `start_interval`: a container is looked at every second until it is healthy, and seldom after."""
 OLDEST_COMPOSE = (2, 24)
 QUESTION_SECONDS = 20
+IN_THE_IMAGES = ("api-server", "ml-service", "platform-kit", "requirements")
 
 Version = tuple[int, ...]
 Stream = BinaryIO | int | None
@@ -122,7 +123,8 @@ def _json_lines(text: str) -> Iterator[dict[str, Any]]:
 
 
 def _revision() -> str:
-    said = _answer("git", "-C", str(REPOSITORY), "rev-parse", "--short=12", "HEAD")
+    """Of what the images are built from: another commit elsewhere makes no other image."""
+    said = _answer("git", "-C", str(REPOSITORY), "log", "-1", "--format=%h", "--", *IN_THE_IMAGES)
     return said.strip() or "unknown"
 
 
