@@ -87,6 +87,7 @@ build: ## Build our images without starting them
 
 .PHONY: migrate
 migrate: ## Bring database and storage up to date; make up does it too
+	@$(COMPOSE) run build --quiet api-server
 	@$(COMPOSE) run run --rm migrate
 
 .PHONY: backup

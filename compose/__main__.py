@@ -34,6 +34,8 @@ def _dev_setup(arguments: argparse.Namespace) -> int:
     try:
         environment.write(arguments.env_file)
     except Stopped as reason:
+        if not arguments.env_file.exists():
+            raise
         say(f"{reason}")
         faults = Environment(arguments.env_file).faults()
         say("\n".join(faults) or "It has all that is needed. Next: make up")
@@ -49,12 +51,21 @@ def _up(compose: Compose, arguments: argparse.Namespace) -> int:
     faults = preflight.faults(compose)
     if faults:
         raise Stopped("The platform was not started:\n\n" + "\n".join(f"- {each}" for each in faults))
+    _stop_what_is_not_chosen(compose)
     wait = ("--wait", "--wait-timeout", str(arguments.patience))
     if compose.run("up", "--detach", "--build", "--remove-orphans", *wait) != 0:
         return _explain(compose)
     say("\n" + status.table(status.rows(compose)))
     say("\n" + urls(compose.environment))
     return 0
+
+
+def _stop_what_is_not_chosen(compose: Compose) -> None:
+    """Services of a profile that was taken out of COMPOSE_PROFILES: Compose would let them run on."""
+    chosen = compose.config()["services"]
+    others = sorted({each["Service"] for each in compose.containers()} - set(chosen))
+    if others:
+        compose.run("--profile", "*", "rm", "--stop", "--force", "--volumes", *others)
 
 
 def _explain(compose: Compose) -> int:
@@ -86,7 +97,9 @@ def _down(compose: Compose, arguments: argparse.Namespace) -> int:
 
 
 def _clean(compose: Compose, arguments: argparse.Namespace) -> int:
-    confirm("This deletes every account, dataset and model of this platform, and all that was measured.")
+    confirm(
+        compose, "This deletes every account, dataset and model of the platform, and all that was measured."
+    )
     return compose.run("--profile", "*", "down", "--volumes", "--remove-orphans")
 
 
@@ -103,7 +116,7 @@ def _restore(compose: Compose, arguments: argparse.Namespace) -> int:
     if arguments.source is None:
         raise Stopped("Which one? make restore FROM=backups/<directory>")
     contents = backup.check(arguments.source)
-    confirm(f"This replaces all that the platform holds by the backup of {contents['taken_at']}.")
+    confirm(compose, f"This replaces all that the platform holds by the backup of {contents['taken_at']}.")
     backup.restore(compose, arguments.source)
     say(f"The platform is where it was at {contents['taken_at']}.")
     return 0
@@ -128,10 +141,13 @@ def urls(environment: Environment) -> str:
     """Where to look, and how to sign in."""
     secure = (preflight.certificate_directory(environment) / "tls.crt").exists()
     scheme, door = ("https", ("HTTPS_PORT", "443")) if secure else ("http", ("HTTP_PORT", "80"))
+    address = status.published_on(environment).replace("127.0.0.1", "localhost")
+    front = f"{scheme}://{address}:{environment.get(*door)}"
+    alone = f"alone: {scheme}://{address}:"
     lines = [
-        ("the platform", f"{scheme}://localhost:{environment.get(*door)}", "start here"),
-        ("API, Swagger", f"{scheme}://localhost:{environment.get('API_PORT', '8000')}/docs", ""),
-        ("predictions", f"{scheme}://localhost:{environment.get('ML_PORT', '8001')}/docs", ""),
+        ("the platform", front, "start here"),
+        ("API, Swagger", f"{front}/docs", alone + environment.get("API_PORT", "8000")),
+        ("predictions", f"{front}/ml/docs", alone + environment.get("ML_PORT", "8001")),
     ]
     tools = [
         ("core", "Flower", "FLOWER_PORT", "5555", "admin, FLOWER_PASSWORD"),
@@ -157,8 +173,9 @@ def _accounts(environment: Environment) -> list[tuple[str, str]]:
     return [(name, setting) for name, setting in known if environment.get(setting)]
 
 
-def confirm(consequence: str) -> None:
+def confirm(compose: Compose, consequence: str) -> None:
     """Raises Stopped unless the person agrees; YES=1 agrees beforehand."""
+    consequence = f"{consequence} It is the platform {compose.name!r} of {compose.environment.path.name}."
     if os.environ.get("YES") == "1":
         return
     if not sys.stdin.isatty():

@@ -31,7 +31,7 @@ def find() -> tuple[str, ...]:
         )
     old: Version | None = None
     for command in (("docker", "compose"), ("docker-compose",)):
-        version = _version(_answer(*command, "version", "--short"))
+        version = _version(answer(*command, "version", "--short"))
         if version >= OLDEST_COMPOSE:
             return command
         old = old or version or None
@@ -105,14 +105,20 @@ class Compose:
             raise Stopped(f"docker compose {arguments[0]}: {ran.stderr.strip() or ran.stdout.strip()}")
         return ran.stdout
 
+    @property
+    def name(self) -> str:
+        """Of the Compose project: containers, volumes and networks bear it."""
+        return str(self.config()["name"])
+
     def config(self) -> dict[str, Any]:
         """The file with all variables filled in, for the chosen profiles."""
         found: dict[str, Any] = json.loads(self.ask("config", "--format", "json"))
         return found
 
     def containers(self) -> list[dict[str, Any]]:
-        """What `ps` knows of each container, stopped ones too."""
-        return list(_json_lines(self.ask("ps", "--all", "--format", "json")))
+        """What `ps` knows of each container of a service, stopped ones too; those of `run` are not meant to stay."""
+        found = _json_lines(self.ask("--profile", "*", "ps", "--all", "--format", "json"))
+        return [each for each in found if "com.docker.compose.oneoff=True" not in each.get("Labels", "")]
 
 
 def _json_lines(text: str) -> Iterator[dict[str, Any]]:
@@ -124,11 +130,12 @@ def _json_lines(text: str) -> Iterator[dict[str, Any]]:
 
 def _revision() -> str:
     """Of what the images are built from: another commit elsewhere makes no other image."""
-    said = _answer("git", "-C", str(REPOSITORY), "log", "-1", "--format=%h", "--", *IN_THE_IMAGES)
+    said = answer("git", "-C", str(REPOSITORY), "log", "-1", "--format=%h", "--", *IN_THE_IMAGES)
     return said.strip() or "unknown"
 
 
-def _answer(*command: str) -> str:
+def answer(*command: str) -> str:
+    """What a program prints; nothing, if it fails or is not there."""
     ran = _run(*command)
     return ran.stdout if ran.returncode == 0 else ""
 

@@ -15,6 +15,13 @@ DEFAULT_PROFILES = "core,monitoring,dashboards"
 
 IN_ADDRESSES = ("POSTGRES_APP_PASSWORD", "REDIS_BROKER_PASSWORD", "REDIS_CACHE_PASSWORD")
 """They become part of an address, where other characters would have a meaning."""
+SERVER_PASSWORDS = (
+    *("POSTGRES_PASSWORD", "POSTGRES_APP_PASSWORD", "GRAFANA_DB_PASSWORD", "EXPORTER_DB_PASSWORD"),
+    *("REDIS_BROKER_PASSWORD", "REDIS_CACHE_PASSWORD", "S3_SECRET_KEY"),
+    *("FLOWER_PASSWORD", "GRAFANA_PASSWORD", "ELASTIC_PASSWORD", "KIBANA_PASSWORD"),
+)
+SHORTEST_PASSWORD = 16
+FEWEST_CHARACTERS = 6
 NEEDED_BY_PROFILE = {"logging": ("ELASTIC_PASSWORD", "KIBANA_PASSWORD", "KIBANA_ENCRYPTION_KEY")}
 
 _LINE = re.compile(r"""(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*("[^"]*"|'[^']*'|.*?)(?:\s+\#.*)?""")
@@ -25,6 +32,8 @@ TEMPLATE = """\
 # Made by `make dev-setup`. Every other setting is in .env.example, with its default: copy here the lines to change.
 # Keep this file: the passwords are those that the volumes were made with.
 
+# Containers and volumes bear this name. Another platform beside this one needs another, and other ports.
+COMPOSE_PROJECT_NAME={project}
 COMPOSE_PROFILES={profiles}
 
 # The first administrator, and an account to try things with. Made at the first start; later changes do nothing.
@@ -74,7 +83,12 @@ class Environment:
         """Sentences: what would keep the platform from starting, as far as this file can tell."""
         if not self.path.exists():
             return [f"{self.path.name} is missing. Run: make dev-setup"]
-        return [*self._unknown_profiles(), *self._missing_secrets(), *self._unusable_passwords()]
+        return [
+            *self._unknown_profiles(),
+            *self._missing_secrets(),
+            *self._unusable_passwords(),
+            *self._guessable_passwords(),
+        ]
 
     def _unknown_profiles(self) -> list[str]:
         unknown = [each for each in self.profiles if each not in (*PROFILES, "*")]
@@ -106,6 +120,21 @@ class Environment:
             if _UNREADABLE_IN_ADDRESSES.search(self.get(name))
         ]
 
+    def _guessable_passwords(self) -> list[str]:
+        """Of the servers, in production; our own services look at theirs themselves."""
+        if self.get("ENVIRONMENT") != "production":
+            return []
+        return [
+            f"{name} can be guessed, which production refuses: at least {SHORTEST_PASSWORD} characters, and not a word "
+            "(openssl rand -hex 32 makes such a one)."
+            for name in SERVER_PASSWORDS
+            if self.get(name) and _is_guessable(self.get(name))
+        ]
+
+
+def _is_guessable(password: str) -> bool:
+    return len(password) < SHORTEST_PASSWORD or len(set(password)) < FEWEST_CHARACTERS
+
 
 def parse(text: str) -> dict[str, str]:
     """Names and values of a .env file; quotes and comments taken off.
@@ -132,11 +161,17 @@ def write(path: Path, *, profiles: str = DEFAULT_PROFILES) -> None:
     values = {name: secret(name) for name in re.findall(r"\{([A-Z0-9_]+)\}", TEMPLATE)}
     try:
         with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-            file.write(TEMPLATE.format(profiles=profiles, **values))
+            file.write(TEMPLATE.format(profiles=profiles, project=project_of(path), **values))
     except FileExistsError:
         raise Stopped(f"{path.name} is there already, and stays as it is.") from None
     except OSError as error:
         raise Stopped(f"{path} cannot be written: {error.strerror}.") from None
+
+
+def project_of(path: Path) -> str:
+    """`.env`: mlp; `second.env`: mlp-second. Two platforms that shared a name would share, and delete, their data."""
+    words = re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-")
+    return "mlp" if path.name == ".env" else f"mlp-{words}"
 
 
 def secret(name: str) -> str:

@@ -6,6 +6,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ from typing import Any
 from compose import engine
 from compose.engine import Compose
 from compose.environment import COMPOSE_FILE, REPOSITORY, Environment
-from compose.status import Container
 
 GIB = 1024**3
 MEMORY_GIB = {"core": 2.5, "monitoring": 0.5, "dashboards": 0.4, "host": 0.2, "logging": 2.4}
@@ -57,9 +57,7 @@ def memory_fault(available_bytes: int | None, environment: Environment) -> str |
 
 
 def _engine_memory() -> int | None:
-    said = subprocess.run(
-        ["docker", "info", "--format", "{{.MemTotal}}"], capture_output=True, text=True, check=False
-    ).stdout.strip()
+    said = engine.answer("docker", "info", "--format", "{{.MemTotal}}").strip()
     return int(said) if said.isdecimal() and int(said) > 0 else None
 
 
@@ -80,6 +78,8 @@ def certificate_faults(directory: Path) -> list[str]:
         ]
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=lambda: b"")
+    except PermissionError:
+        return _expired(certificate)  # the key is for nginx to read, and need not be for us
     except (ssl.SSLError, OSError, ValueError) as error:
         return [_broken_certificate(directory, error)]
     return [*_expired(certificate), *_closed_key(key)]
@@ -107,7 +107,9 @@ def _expired(certificate: Path) -> list[str]:
 
 
 def _closed_key(key: Path) -> list[str]:
-    """nginx does not run as root, so it reads the key as anybody would."""
+    """nginx does not run as root, so it reads the key as anybody would. Docker Desktop has owners of its own."""
+    if sys.platform != "linux":
+        return []
     known = key.stat()
     if known.st_mode & 0o004 or (known.st_uid == NGINX_USER and known.st_mode & 0o400):
         return []
@@ -118,13 +120,11 @@ def _closed_key(key: Path) -> list[str]:
 
 
 def port_faults(compose: Compose) -> list[str]:
-    """A port that somebody else holds. Those of our own running containers are ours."""
+    """A port that somebody else holds. What our own containers publish now is ours."""
     if engine.remote():
         return []
-    running = {each.service for each in map(Container.of, compose.containers()) if each.state != "exited"}
-    wanted = [
-        port for port in published(compose.config(), compose.environment) if port.service not in running
-    ]
+    ours = {port for each in compose.containers() for port in published_now(each)}
+    wanted = [port for port in published(compose.config(), compose.environment) if port.number not in ours]
     clashes = [port for index, port in enumerate(wanted) if _same(port, wanted[:index])]
     return [
         *(f"Port {port.number} is asked for twice; change {port.setting} in .env." for port in clashes),
@@ -135,6 +135,13 @@ def port_faults(compose: Compose) -> list[str]:
             if taken(port.address, port.number)
         ),
     ]
+
+
+def published_now(container: dict[str, Any]) -> set[int]:
+    """The ports of this machine that lead into a container, as `ps` tells them."""
+    return {
+        int(each["PublishedPort"]) for each in container.get("Publishers") or [] if each.get("PublishedPort")
+    }
 
 
 def published(config: dict[str, Any], environment: Environment) -> list[Port]:

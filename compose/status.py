@@ -4,11 +4,13 @@ import http.client
 import json
 import ssl
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from compose import engine
 from compose.engine import Compose
 from compose.environment import Environment
 
@@ -55,21 +57,20 @@ def rows(compose: Compose) -> list[Row]:
     """One for each container that there should be, and one for each door that is published."""
     services: dict[str, Any] = compose.config().get("services", {})
     containers = [Container.of(each) for each in compose.containers()]
-    found = [
-        row
-        for name in sorted(services)
-        for row in _service_rows(name, containers, once=services[name].get("restart") == "no")
-    ]
-    if "nginx" in services:
-        found += [_door(compose.environment, *door) for door in DOORS]
+    found = [row for name in sorted(services) for row in service_rows(name, containers, services[name])]
+    if "nginx" in services and not engine.remote():
+        found += doors(compose.environment)
     return found
 
 
-def _service_rows(name: str, containers: Iterable[Container], *, once: bool) -> list[Row]:
+def service_rows(name: str, containers: Iterable[Container], service: dict[str, Any]) -> list[Row]:
+    """service: its part of the configuration. Replicas that should be there and are not get a row together."""
     own = sorted((each for each in containers if each.service == name), key=lambda each: each.name)
-    if not own:
-        return [Row(name, "-", False, "is not there")]
-    return [Row(name, each.name, *judge(each, once=once)) for each in own]
+    found = [Row(name, each.name, *judge(each, once=service.get("restart") == "no")) for each in own]
+    wanted = int(service.get("deploy", {}).get("replicas", 1))
+    if len(own) < wanted:
+        found.append(Row(name, "-", False, f"{len(own)} of {wanted} are there" if own else "is not there"))
+    return found
 
 
 def judge(container: Container, *, once: bool) -> tuple[bool, str]:
@@ -83,22 +84,32 @@ def judge(container: Container, *, once: bool) -> tuple[bool, str]:
     return False, container.health
 
 
-def _door(environment: Environment, setting: str, default: str, path: str) -> Row:
-    port = int(environment.get(setting, default))
-    well, said = answer(port, path)
-    return Row("front door", f"port {port}{path}", well, said)
+def doors(environment: Environment) -> list[Row]:
+    """What the front door answers, asked at the same time: one that hangs takes no time from the others."""
+    ports = [(int(environment.get(setting, default)), path) for setting, default, path in DOORS]
+    host = published_on(environment)
+    with ThreadPoolExecutor(len(ports)) as threads:
+        answers = list(threads.map(lambda door: answer(host, *door), ports))
+    return [
+        Row("front door", f"port {port}{path}", *said)
+        for (port, path), said in zip(ports, answers, strict=True)
+    ]
 
 
-def answer(port: int, path: str) -> tuple[bool, str]:
-    """Ask this machine's port over HTTP, and over TLS where it sends us there."""
+def published_on(environment: Environment) -> str:
+    """An address of this machine on which nginx can be reached from here."""
+    address = environment.get("BIND_ADDRESS")
+    return "127.0.0.1" if address in ("", "0.0.0.0", "::") else address  # noqa: S104  # compared, not bound
+
+
+def answer(host: str, port: int, path: str) -> tuple[bool, str]:
+    """Ask this machine over HTTP, and over TLS where it sends us there."""
     try:
-        status, body, location = _get(
-            http.client.HTTPConnection("127.0.0.1", port, timeout=PROBE_SECONDS), path
-        )
+        status, body, location = _get(http.client.HTTPConnection(host, port, timeout=PROBE_SECONDS), path)
         if status == HTTPStatus.PERMANENT_REDIRECT:
             context = ssl._create_unverified_context()  # noqa: S323  # our own port, on this machine
             port = urlsplit(location).port or http.client.HTTPS_PORT
-            secure = http.client.HTTPSConnection("127.0.0.1", port, timeout=PROBE_SECONDS, context=context)
+            secure = http.client.HTTPSConnection(host, port, timeout=PROBE_SECONDS, context=context)
             status, body, _ = _get(secure, path)
     except TimeoutError:
         return False, f"no answer within {PROBE_SECONDS:g} s"

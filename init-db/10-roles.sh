@@ -7,9 +7,11 @@ for name in POSTGRES_APP_PASSWORD GRAFANA_DB_PASSWORD EXPORTER_DB_PASSWORD; do
     [ -n "${!name:-}" ] || { echo "$name is empty: run make dev-setup, then start with a new volume." >&2; exit 1; }
 done
 
-# The passwords are variables of psql, not part of the text: nothing in them is taken for SQL.
-psql --no-psqlrc -v ON_ERROR_STOP=1 -U "${POSTGRES_USER:-postgres}" -d postgres \
-    -v app="$POSTGRES_APP_PASSWORD" -v grafana="$GRAFANA_DB_PASSWORD" -v exporter="$EXPORTER_DB_PASSWORD" <<'SQL'
+# psql takes the passwords from the environment as variables: they are on no command line, and nothing in them is SQL.
+psql --no-psqlrc -v ON_ERROR_STOP=1 -U "${POSTGRES_USER:-postgres}" -d postgres <<'SQL'
+\getenv app POSTGRES_APP_PASSWORD
+\getenv grafana GRAFANA_DB_PASSWORD
+\getenv exporter EXPORTER_DB_PASSWORD
 CREATE ROLE mlp_app LOGIN PASSWORD :'app';
 CREATE ROLE mlp_grafana LOGIN PASSWORD :'grafana' CONNECTION LIMIT 10;
 CREATE ROLE mlp_exporter LOGIN PASSWORD :'exporter' CONNECTION LIMIT 5;

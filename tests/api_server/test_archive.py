@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 import tarfile
+import time
+from datetime import UTC, datetime
 from typing import BinaryIO, cast
 from uuid import uuid4
 
@@ -48,10 +50,10 @@ def bucket(settings: Settings) -> tuple[ObjectStore, dict[str, str]]:
 
 
 def command(
-    name: str, environment: dict[str, str], *, typed: bytes = b""
+    name: str, environment: dict[str, str], *options: str, typed: bytes = b""
 ) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
-        [sys.executable, "-m", "api_server.cli", name],
+        [sys.executable, "-m", "api_server.cli", name, *options],
         env=environment,
         input=typed,
         capture_output=True,
@@ -93,6 +95,27 @@ class TestExportAndImport:
         imported = command("import-objects", bucket(settings)[1], typed=exported.stdout)
 
         assert imported.stderr == b"imported 0 objects, 0 bytes\n"
+
+    def test_of_what_is_new_leave_the_old_out(self, settings: Settings) -> None:
+        store, environment = bucket(settings)
+        store.put_bytes("old", b"1")
+        time.sleep(1.1)  # times of the storage are whole seconds
+        since = datetime.now(UTC).replace(microsecond=0)
+        store.put_bytes("new", b"22")
+
+        exported = command("export-objects", environment, "--since", since.isoformat())
+
+        assert exported.stderr == b"exported 1 objects, 2 bytes\n"
+
+    def test_leave_out_and_name_what_could_not_be_put_back(self, settings: Settings) -> None:
+        store, environment = bucket(settings)
+        store.put_bytes("kept", b"1")
+        store.put_bytes("folder/", b"")
+
+        exported = command("export-objects", environment)
+
+        assert exported.stderr.splitlines()[0] == b"exported 1 objects, 1 bytes"
+        assert b"left out 'folder/'" in exported.stderr
 
     def test_hold_no_object_in_memory(self, settings: Settings) -> None:
         store, environment = bucket(settings)

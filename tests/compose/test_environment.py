@@ -59,6 +59,15 @@ class TestWrite:
         assert {name for name in first if first[name] == second[name]} == {"COMPOSE_PROFILES"}
         assert len(set(first.values())) == len(first)
 
+    @pytest.mark.parametrize(
+        ("name", "project"),
+        [(".env", "mlp"), ("second.env", "mlp-second"), ("Blue Team.env", "mlp-blue-team")],
+    )
+    def test_names_the_platform_after_its_file(self, tmp_path: Path, name: str, project: str) -> None:
+        write(tmp_path / name)
+
+        assert parse((tmp_path / name).read_text())["COMPOSE_PROJECT_NAME"] == project
+
     def test_never_changes_one_that_is_there(self, env_file: Path) -> None:
         before = env_file.read_bytes()
 
@@ -101,6 +110,21 @@ class TestFaults:
 
         assert fault.startswith("REDIS_BROKER_PASSWORD holds a character")
         assert password not in fault
+
+
+class TestProduction:
+    @pytest.mark.parametrize("password", ["admin", "x" * 40, "short-but-mixed"])
+    def test_refuses_a_password_that_can_be_guessed(self, env_file: Path, password: str) -> None:
+        (fault,) = environment(env_file, "ENVIRONMENT=production", f"GRAFANA_PASSWORD={password}").faults()
+
+        assert fault.startswith("GRAFANA_PASSWORD can be guessed")
+        assert password not in fault
+
+    def test_takes_what_dev_setup_makes(self, env_file: Path) -> None:
+        assert environment(env_file, "ENVIRONMENT=production").faults() == []
+
+    def test_is_stricter_than_development(self, env_file: Path) -> None:
+        assert environment(env_file, "GRAFANA_PASSWORD=admin").faults() == []
 
 
 def test_the_shell_overrules_the_file(env_file: Path) -> None:

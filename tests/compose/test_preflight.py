@@ -1,5 +1,7 @@
+import os
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -135,6 +137,29 @@ class TestCertificate:
         (fault,) = certificate_faults(directory)
 
         assert f"user {preflight.NGINX_USER}, may not read" in fault
+
+    @pytest.mark.skipif(os.getuid() != 0, reason="gives the key to another user, which root may")
+    def test_whose_key_is_for_nginx_alone(self, directory: Path) -> None:
+        key = directory / "tls.key"
+        key.chmod(0o600)
+        os.chown(key, preflight.NGINX_USER, 0)
+        assert certificate_faults(directory) == []
+        check = f"print(compose.preflight.certificate_faults(pathlib.Path('{directory}')))"
+        for each in (directory, *directory.parents[:3]):
+            each.chmod(0o755)
+
+        ran = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                f"import os, pathlib, compose.preflight; os.setgid(65534); os.setuid(65534); {check}",
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+        assert ran.stdout == "[]\n", ran.stderr
 
     def test_that_has_expired(self, directory: Path) -> None:
         old = ["-not_before", "20200101000000Z", "-not_after", "20200102000000Z"]

@@ -2,12 +2,13 @@ import http.server
 import json
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from compose import status
-from compose.status import Container, Row, answer, judge, sick, table
+from compose.environment import Environment
+from compose.status import Container, Row, answer, judge, published_on, service_rows, sick, table
 
 
 def container(**told: Any) -> Container:
@@ -71,13 +72,16 @@ def port() -> Iterator[int]:
 
 class TestDoor:
     def test_that_answers_is_well(self, port: int) -> None:
-        assert answer(port, "/well") == (True, "answers 200")
+        assert answer("127.0.0.1", port, "/well") == (True, "answers 200")
 
     def test_that_is_not_ready_says_what_is_missing(self, port: int) -> None:
-        assert answer(port, "/health/ready") == (False, "answers 503 (postgres: no answer within 2 s)")
+        assert answer("127.0.0.1", port, "/health/ready") == (
+            False,
+            "answers 503 (postgres: no answer within 2 s)",
+        )
 
     def test_where_nothing_listens_is_not_well(self, port: int) -> None:
-        well, said = answer(1, "/")
+        well, said = answer("127.0.0.1", 1, "/")
 
         assert not well
         assert "does not answer" in said
@@ -96,4 +100,22 @@ def test_the_table_marks_who_is_sick_and_names_each_once() -> None:
 
 
 def test_a_service_without_a_container_is_not_there() -> None:
-    assert status._service_rows("relay", [], once=False) == [Row("relay", "-", False, "is not there")]
+    assert service_rows("relay", [], {}) == [Row("relay", "-", False, "is not there")]
+
+
+def test_a_replica_that_is_missing_is_counted() -> None:
+    service = {"deploy": {"replicas": 3}}
+
+    rows = service_rows("relay", [container(Health="healthy")], service)
+
+    assert [(row.well, row.said) for row in rows] == [(True, "Up 2 hours"), (False, "1 of 3 are there")]
+
+
+@pytest.mark.parametrize(
+    ("address", "asked"),
+    [("", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("10.1.2.3", "10.1.2.3"), ("127.0.0.1", "127.0.0.1")],
+)
+def test_the_front_door_is_asked_where_it_is_published(tmp_path: Path, address: str, asked: str) -> None:
+    (tmp_path / ".env").write_text(f"BIND_ADDRESS={address}\n")
+
+    assert published_on(Environment(tmp_path / ".env", shell={})) == asked

@@ -232,7 +232,12 @@ class TestVariables:
             assert documented.get(name, default) == default or name in composite, name
 
     def test_of_the_examples_compose_part_are_all_used(self, documented: dict[str, str]) -> None:
-        used = {*re.findall(r"\$\{([A-Z0-9_]+)", TEXT), "COMPOSE_PROFILES", "MEMORY_CHECK"}
+        used = {
+            *re.findall(r"\$\{([A-Z0-9_]+)", TEXT),
+            "COMPOSE_PROFILES",
+            "MEMORY_CHECK",
+            "COMPOSE_PROJECT_NAME",
+        }
         example = (REPOSITORY / ".env.example").read_text()
         own = re.findall(r"^([A-Z0-9_]+)=", example[example.index("# --- Docker Compose") :], re.MULTILINE)
 

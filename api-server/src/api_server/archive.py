@@ -1,8 +1,9 @@
 """The objects of the storage as one tar, for backups: written to a pipe or read from one, a piece at a time."""
 
 import tarfile
+from datetime import datetime
 from pathlib import PurePosixPath
-from typing import BinaryIO, cast
+from typing import BinaryIO, NamedTuple, cast
 
 from platform_kit.plumbing.object_store import ObjectMissing, ObjectStore
 
@@ -10,21 +11,33 @@ END_BYTES = 2 * tarfile.BLOCKSIZE
 """So many zeros are the end of every tar."""
 
 
+class Written(NamedTuple):
+    """left_out: keys that could not be put back, such as the folders that a storage console makes."""
+
+    objects: int
+    total_bytes: int
+    left_out: list[str]
+
+
 class ArchiveRefused(Exception):
     """The tar is not one of ours, or is not whole."""
 
 
-def write_objects(store: ObjectStore, target: BinaryIO) -> tuple[int, int]:
-    """Write all current objects under their keys; returns how many, and how many bytes they hold."""
+def write_objects(store: ObjectStore, target: BinaryIO, *, since: datetime | None = None) -> Written:
+    """Write all current objects under their keys, or those alone that were written since a moment."""
     count = total_bytes = 0
+    left_out = []
     with tarfile.open(fileobj=target, mode="w|") as tar:
-        for key in store.list_keys(""):
+        for key in store.list_keys("", since=since):
+            if not _is_key(key):
+                left_out.append(key)
+                continue
             try:
                 total_bytes += _write(store, tar, key)
             except ObjectMissing:
                 continue  # deleted since it was listed: no current object any more
             count += 1
-    return count, total_bytes
+    return Written(count, total_bytes, left_out)
 
 
 def _write(store: ObjectStore, tar: tarfile.TarFile, key: str) -> int:

@@ -5,6 +5,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from pathlib import Path
 
 from alembic import command
@@ -52,9 +53,11 @@ def export_objects(options: argparse.Namespace) -> None:
     if sys.stdout.isatty():
         sys.exit("This writes a tar; send it to a file: ... export-objects > objects.tar")
     store = ObjectStore.from_settings(Settings.from_environment())
-    count, total_bytes = write_objects(store, sys.stdout.buffer)
+    written = write_objects(store, sys.stdout.buffer, since=options.since)
     sys.stdout.flush()
-    sys.stderr.write(f"exported {count} objects, {total_bytes} bytes\n")
+    sys.stderr.write(f"exported {written.objects} objects, {written.total_bytes} bytes\n")
+    for key in written.left_out:
+        sys.stderr.write(f"left out {key!r}, which is no object of the platform\n")
 
 
 def import_objects(options: argparse.Namespace) -> None:
@@ -112,6 +115,10 @@ def _parser() -> argparse.ArgumentParser:
         each.set_defaults(run=run)
         if run in (prepare, migrate):
             each.add_argument("--config", default=str(ALEMBIC_INI), help="path of alembic.ini")
+        if run is export_objects:
+            each.add_argument(
+                "--since", type=datetime.fromisoformat, help="only what was written since, with its offset"
+            )
         if run is seed_accounts:
             each.add_argument("--file", type=Path, required=True, help="credentials.json")
         if run is create_admin:

@@ -7,6 +7,7 @@ import hashlib
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol, Self
 
@@ -153,10 +154,12 @@ class ObjectStore:
             return False
         return True
 
-    def list_keys(self, prefix: str) -> Iterator[str]:
+    def list_keys(self, prefix: str, *, since: datetime | None = None) -> Iterator[str]:
+        """Keys of current objects; of those alone that were written at `since` or later."""
         with _faults():
             for found in self._client.list_objects(self._bucket, prefix=prefix, recursive=True):
-                if found.object_name is not None:
+                written = found.last_modified
+                if found.object_name is not None and (since is None or written is None or written >= since):
                     yield found.object_name
 
     def delete(self, keys: list[str]) -> None:
