@@ -279,6 +279,7 @@ class TestHealth:
         assert seconds < 10
 
     def test_misses_a_container_that_was_removed(self, platform: Platform) -> None:
+        platform.await_health()
         platform.docker("rm", "--force", platform.containers("beat")[0]["Id"])
 
         ran = platform.make("health")
