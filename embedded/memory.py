@@ -43,10 +43,11 @@ def table(found: list[Usage]) -> str:
 
 
 def _usage(name: str, pids: list[int]) -> Usage:
-    return Usage(name, len(pids), sum(map(_pss_bytes, pids)))
+    return Usage(name, len(pids), sum(map(pss_bytes, pids)))
 
 
-def _pss_bytes(pid: int) -> int:
+def pss_bytes(pid: int) -> int:
+    """0 for a process that has ended, or that we may not look at."""
     try:
         rows = (PROC / str(pid) / "smaps_rollup").read_text().splitlines()
     except OSError:
