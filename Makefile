@@ -16,7 +16,7 @@ verify: export ML_URL := $(ML_URL)
 
 ENV_FILE ?= .env
 # Docker, the Compose plugin and Python suffice for these: nothing is installed for them.
-COMPOSE := $(PYTHON) -m compose --env-file $(ENV_FILE)
+COMPOSE := $(PYTHON) -m compose --env-file "$(ENV_FILE)"
 
 VENV := .venv
 IN_VENV := $(VENV)/bin/python
@@ -92,15 +92,15 @@ migrate: ## Bring database and storage up to date; make up does it too
 
 .PHONY: backup
 backup: ## Write database and objects to a new directory (TO=backups)
-	@$(COMPOSE) backup --to $(or $(TO),backups)
+	@$(COMPOSE) backup --to "$(or $(TO),backups)"
 
 .PHONY: restore
 restore: ## Replace all data by a backup, after asking (FROM=backups/...; YES=1 agrees)
-	@YES=$(YES) $(COMPOSE) restore $(FROM)
+	@YES=$(YES) $(COMPOSE) restore $(if $(FROM),"$(FROM)")
 
 .PHONY: scale-ml
 scale-ml: ## Run N replicas of ml-service (N=3)
-	@$(COMPOSE) scale ml-service $(or $(N),$(error How many? make scale-ml N=3))
+	@$(COMPOSE) scale -- ml-service $(or $(N),$(error How many? make scale-ml N=3))
 
 .PHONY: shell-api
 shell-api: ## A shell in the container of api-server

@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from compose.environment import REPOSITORY, Environment
 from compose.errors import Stopped
 
 STARTING_SECONDS = 300
+RECOVERY_SECONDS = 60
+"""Three looks of Docker at a container, and some patience."""
 LAST_LINES = "30"
 
 Work = Callable[[Compose, argparse.Namespace], int]
@@ -38,12 +41,15 @@ def _dev_setup(arguments: argparse.Namespace) -> int:
             raise
         say(f"{reason}")
         faults = Environment(arguments.env_file).faults()
-        say("\n".join(faults) or "It has all that is needed. Next: make up")
+        say(
+            "\n".join(faults)
+            or f"It has all that is needed. Next: make up{Environment(arguments.env_file).option}"
+        )
         return 1 if faults else 0
     say(
         f"{arguments.env_file.name} is written, with secrets that only it knows. Keep a copy in a safe place."
     )
-    say("Next: make up")
+    say(f"Next: make up{Environment(arguments.env_file).option}")
     return 0
 
 
@@ -53,11 +59,26 @@ def _up(compose: Compose, arguments: argparse.Namespace) -> int:
         raise Stopped("The platform was not started:\n\n" + "\n".join(f"- {each}" for each in faults))
     _stop_what_is_not_chosen(compose)
     wait = ("--wait", "--wait-timeout", str(arguments.patience))
-    if compose.run("up", "--detach", "--build", "--remove-orphans", *wait) != 0:
+    start = ("up", "--detach", "--build", "--remove-orphans", *wait)
+    if compose.run(*start) != 0 and not (_recovers(compose) and compose.run(*start) == 0):
         return _explain(compose)
     say("\n" + status.table(status.rows(compose)))
     say("\n" + urls(compose.environment))
     return 0
+
+
+def _recovers(compose: Compose) -> bool:
+    """Compose gives up on a container that is unhealthy already, such as after an outage. Give it time to get well."""
+    deadline = time.monotonic() + RECOVERY_SECONDS
+    while time.monotonic() < deadline:
+        waiting = [row for row in status.rows(compose) if not row.well and row.name != "-"]
+        said = {row.said for row in waiting if row.service != "front door"}
+        if not said:
+            return bool(waiting)
+        if said - {"unhealthy", "starting"}:
+            return False
+        time.sleep(1)
+    return False
 
 
 def _stop_what_is_not_chosen(compose: Compose) -> None:
@@ -65,18 +86,25 @@ def _stop_what_is_not_chosen(compose: Compose) -> None:
     chosen = compose.config()["services"]
     others = sorted({each["Service"] for each in compose.containers()} - set(chosen))
     if others:
+        say(f"Stopping {', '.join(others)}: COMPOSE_PROFILES names their profile no more. Their data stay.")
         compose.run("--profile", "*", "rm", "--stop", "--force", "--volumes", *others)
 
 
 def _explain(compose: Compose) -> int:
     """Why it did not come up: the sick services, and the end of what each said."""
-    found = status.rows(compose)
-    names = [name for name in status.sick(found) if name != "front door"]
-    say("\n" + status.table([row for row in found if not row.well]))
+    found = [row for row in status.rows(compose) if not row.well and row.service != "front door"]
+    names = status.sick([row for row in found if row.name != "-"])
+    if not names:
+        say(
+            "\nNothing was started, for the reason that Docker gives above. If an image cannot be had: name another in "
+            f"{compose.environment.path.name}, or leave its profile out of COMPOSE_PROFILES."
+        )
+        return 1
+    say("\n" + status.table(found))
     for name in names:
         say(f"\n--- the end of the log of {name} ---")
         compose.run("logs", "--no-log-prefix", "--tail", LAST_LINES, name)
-    say(f"\nNot well: {', '.join(names) or 'see above'}. Mend it and repeat: make up")
+    say(f"\nNot well: {', '.join(names)}. Mend it and repeat: make up{compose.environment.option}")
     return 1
 
 
@@ -123,12 +151,19 @@ def _restore(compose: Compose, arguments: argparse.Namespace) -> int:
 
 
 def _scale(compose: Compose, arguments: argparse.Namespace) -> int:
+    if not arguments.replicas.isdecimal() or int(arguments.replicas) < 1:
+        raise Stopped(
+            f"{arguments.replicas} is no number of replicas; give 1 or more, such as: make scale-ml N=3"
+        )
     wait = ("--wait", "--wait-timeout", str(STARTING_SECONDS))
     wanted = f"{arguments.service}={arguments.replicas}"
     code = compose.run("up", "--detach", "--no-recreate", "--scale", wanted, *wait, arguments.service)
     setting = arguments.service.upper().replace("-", "_") + "_REPLICAS"
     if code == 0:
-        say(f"{wanted}. To keep it so over the next make up, set {setting}={arguments.replicas} in .env.")
+        say(
+            f"{wanted}. To keep it so over the next make up, set {setting}={arguments.replicas} in "
+            f"{compose.environment.path.name}."
+        )
     return code
 
 
@@ -139,15 +174,15 @@ def _pass_on(compose: Compose, arguments: argparse.Namespace) -> int:
 
 def urls(environment: Environment) -> str:
     """Where to look, and how to sign in."""
-    secure = (preflight.certificate_directory(environment) / "tls.crt").exists()
+    secure = bool(environment.certificate_digest())
     scheme, door = ("https", ("HTTPS_PORT", "443")) if secure else ("http", ("HTTP_PORT", "80"))
     address = status.published_on(environment).replace("127.0.0.1", "localhost")
     front = f"{scheme}://{address}:{environment.get(*door)}"
     alone = f"alone: {scheme}://{address}:"
     lines = [
-        ("the platform", front, "start here"),
-        ("API, Swagger", f"{front}/docs", alone + environment.get("API_PORT", "8000")),
-        ("predictions", f"{front}/ml/docs", alone + environment.get("ML_PORT", "8001")),
+        ("core", "the platform", front, "start here"),
+        ("core", "API, Swagger", f"{front}/docs", alone + environment.get("API_PORT", "8000")),
+        ("core", "predictions", f"{front}/ml/docs", alone + environment.get("ML_PORT", "8001")),
     ]
     tools = [
         ("core", "Flower", "FLOWER_PORT", "5555", "admin, FLOWER_PASSWORD"),
@@ -158,12 +193,12 @@ def urls(environment: Environment) -> str:
         ("logging", "Kibana", "KIBANA_PORT", "5601", "elastic, ELASTIC_PASSWORD"),
     ]
     lines += [
-        (name, f"http://localhost:{environment.get(setting, default)}", login)
+        (profile, name, f"http://localhost:{environment.get(setting, default)}", login)
         for profile, name, setting, default, login in tools
-        if profile in environment.profiles or "*" in environment.profiles
     ]
-    width = max(len(url) for _, url, _ in lines)
-    shown = [f"  {name:<15} {url:<{width}}  {login}".rstrip() for name, url, login in lines]
+    chosen = [line[1:] for line in lines if {line[0], "*"} & set(environment.profiles)]
+    width = max((len(url) for _, url, _ in chosen), default=0)
+    shown = [f"  {name:<15} {url:<{width}}  {login}".rstrip() for name, url, login in chosen]
     accounts = [f"{name}, {setting}" for name, setting in _accounts(environment)]
     return "\n".join([*shown, f"\nAccounts: {' · '.join(accounts) or 'none yet'} (passwords are in .env)"])
 
@@ -180,8 +215,12 @@ def confirm(compose: Compose, consequence: str) -> None:
         return
     if not sys.stdin.isatty():
         raise Stopped(f"{consequence} Nothing was done; to agree without being asked: YES=1")
-    if input(f"{consequence}\nType yes to go on: ").strip() != "yes":
+    if input(f"{consequence}\nType yes to go on: ").strip().lower() != "yes":
         raise Stopped("Nothing was done.")
+
+
+def _path(text: str) -> Path:
+    return Path(text).resolve()
 
 
 def say(text: str) -> None:
@@ -191,7 +230,7 @@ def say(text: str) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m compose", description=__doc__)
-    parser.add_argument("--env-file", type=Path, default=REPOSITORY / ".env")
+    parser.add_argument("--env-file", type=_path, default=REPOSITORY / ".env")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     setup = commands.add_parser("dev-setup", help="write .env with fresh secrets")
     setup.set_defaults(run=_dev_setup)
@@ -206,7 +245,7 @@ def _parser() -> argparse.ArgumentParser:
     put.add_argument("source", type=Path, nargs="?", help="the backup's directory")
     scale = _add(commands, "scale", _scale, "run so many replicas of a service")
     scale.add_argument("service")
-    scale.add_argument("replicas", type=int)
+    scale.add_argument("replicas")
     rest = _add(
         commands, "run", _pass_on, "any command of docker compose on this platform", prefix_chars="\0"
     )
@@ -226,7 +265,10 @@ def _add(
     parser = commands.add_parser(name, help=help_text, prefix_chars=prefix_chars, add_help=own_help)
 
     def run(arguments: argparse.Namespace) -> int:
-        return work(Compose(engine.find(), Environment(arguments.env_file)), arguments)
+        environment = Environment(arguments.env_file)
+        if not environment.path.exists() and work is not _up:
+            raise Stopped(environment.faults()[0])
+        return work(Compose(engine.find(), environment), arguments)
 
     parser.set_defaults(run=run)
     return parser

@@ -31,7 +31,12 @@ def take(compose: Compose, parent: Path) -> Path:
     started = datetime.now(UTC)
     folder = parent / started.strftime("%Y-%m-%dT%H-%M-%SZ")
     partial = folder.with_name(folder.name + ".partial")
-    partial.mkdir(parents=True, mode=0o700)
+    try:
+        partial.mkdir(parents=True, mode=0o700)
+    except OSError as error:
+        raise Stopped(
+            f"{parent} cannot take a backup: {error.strerror}. Choose another: make backup TO=..."
+        ) from None
     try:
         _export(compose, partial / OBJECTS)
         _dump(compose, partial / DATABASE)

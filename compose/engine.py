@@ -77,6 +77,8 @@ class Compose:
         return {
             **os.environ,
             "COMPOSE_PROFILES": self.environment.get("COMPOSE_PROFILES", DEFAULT_PROFILES),
+            # nginx reads the certificate when it starts: another one makes `up` replace the container.
+            "TLS_DIGEST": self.environment.certificate_digest(),
             "REVISION": os.environ.get("REVISION") or _revision(),
             # Their time stamps would make another image of the same build, and `up` would replace what runs.
             "BUILDX_NO_DEFAULT_ATTESTATIONS": "1",

@@ -1,5 +1,6 @@
 """The file .env: read as Compose reads it, made with secrets of its own, checked before anything starts."""
 
+import hashlib
 import os
 import re
 import secrets
@@ -21,6 +22,7 @@ SERVER_PASSWORDS = (
     *("FLOWER_PASSWORD", "GRAFANA_PASSWORD", "ELASTIC_PASSWORD", "KIBANA_PASSWORD"),
 )
 SHORTEST_PASSWORD = 16
+LARGEST_PORT = 65535
 FEWEST_CHARACTERS = 6
 NEEDED_BY_PROFILE = {"logging": ("ELASTIC_PASSWORD", "KIBANA_PASSWORD", "KIBANA_ENCRYPTION_KEY")}
 
@@ -52,7 +54,7 @@ REDIS_CACHE_PASSWORD={REDIS_CACHE_PASSWORD}
 S3_ACCESS_KEY={S3_ACCESS_KEY}
 S3_SECRET_KEY={S3_SECRET_KEY}
 
-# Logins of the tools: admin and these; elastic and the last but two for Kibana.
+# Logins of the tools: `admin` in Flower and Grafana, `elastic` in Kibana. The last two are between servers.
 FLOWER_PASSWORD={FLOWER_PASSWORD}
 GRAFANA_PASSWORD={GRAFANA_PASSWORD}
 ELASTIC_PASSWORD={ELASTIC_PASSWORD}
@@ -79,12 +81,33 @@ class Environment:
         named = self.get("COMPOSE_PROFILES", DEFAULT_PROFILES)
         return [each.strip() for each in named.split(",") if each.strip()]
 
+    @property
+    def certificates(self) -> Path:
+        """Where tls.crt and tls.key are looked for."""
+        return REPOSITORY / self.get("TLS_DIR", "nginx/certs")
+
+    def certificate_digest(self) -> str:
+        """Changes with the certificate, and is empty without one."""
+        try:
+            return hashlib.sha256((self.certificates / "tls.crt").read_bytes()).hexdigest()[:16]
+        except OSError:
+            return ""
+
+    @property
+    def option(self) -> str:
+        """What has to be added to a command of make so that it means this file."""
+        if self.path == REPOSITORY / ".env":
+            return ""
+        inside = self.path.is_relative_to(REPOSITORY)
+        return f" ENV_FILE={self.path.relative_to(REPOSITORY) if inside else self.path}"
+
     def faults(self) -> list[str]:
         """Sentences: what would keep the platform from starting, as far as this file can tell."""
         if not self.path.exists():
-            return [f"{self.path.name} is missing. Run: make dev-setup"]
+            return [f"{self.path.name} is missing. Run: make dev-setup{self.option}"]
         return [
             *self._unknown_profiles(),
+            *self._impossible_ports(),
             *self._missing_secrets(),
             *self._unusable_passwords(),
             *self._guessable_passwords(),
@@ -99,6 +122,13 @@ class Environment:
             f"Choose from: {', '.join(PROFILES)}."
         ]
 
+    def _impossible_ports(self) -> list[str]:
+        return [
+            f"{name} is {value!r}, and a port is a number from 1 to {LARGEST_PORT}."
+            for name, value in self.file.items()
+            if name.endswith("_PORT") and not (value.isdecimal() and 0 < int(value) <= LARGEST_PORT)
+        ]
+
     def _missing_secrets(self) -> list[str]:
         needed = required_names(COMPOSE_FILE.read_text())
         for profile in self.profiles:
@@ -108,8 +138,8 @@ class Environment:
             return []
         lines = "\n".join(f"    {each}={secrets.token_hex(32)}" for each in missing)
         return [
-            f"{self.path.name} has no value for {', '.join(missing)}. "
-            f"Add them; these were made just now:\n{lines}"
+            f"{self.path.name} has no value for {', '.join(missing)}. If this platform has data, put back what stood "
+            f"there: its volumes were made with it. For a new one, these were made just now:\n{lines}"
         ]
 
     def _unusable_passwords(self) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from compose import engine
 from compose.engine import Compose
-from compose.environment import COMPOSE_FILE, REPOSITORY, Environment
+from compose.environment import COMPOSE_FILE, Environment
 
 GIB = 1024**3
 MEMORY_GIB = {"core": 2.5, "monitoring": 0.5, "dashboards": 0.4, "host": 0.2, "logging": 2.4}
@@ -38,7 +38,7 @@ def faults(compose: Compose) -> list[str]:
         return found
     return [
         *filter(None, [memory_fault(_engine_memory(), compose.environment)]),
-        *certificate_faults(certificate_directory(compose.environment)),
+        *certificate_faults(compose.environment.certificates),
         *port_faults(compose),
     ]
 
@@ -61,12 +61,10 @@ def _engine_memory() -> int | None:
     return int(said) if said.isdecimal() and int(said) > 0 else None
 
 
-def certificate_directory(environment: Environment) -> Path:
-    return REPOSITORY / environment.get("TLS_DIR", "nginx/certs")
-
-
 def certificate_faults(directory: Path) -> list[str]:
     """None without a certificate: the platform then goes without TLS."""
+    if not directory.is_dir():
+        return [f"TLS_DIR names {directory}, and there is no such directory."]
     certificate, key = directory / "tls.crt", directory / "tls.key"
     present = [path for path in (certificate, key) if path.exists()]
     if not present:
@@ -127,10 +125,14 @@ def port_faults(compose: Compose) -> list[str]:
     wanted = [port for port in published(compose.config(), compose.environment) if port.number not in ours]
     clashes = [port for index, port in enumerate(wanted) if _same(port, wanted[:index])]
     return [
-        *(f"Port {port.number} is asked for twice; change {port.setting} in .env." for port in clashes),
+        *(
+            f"Port {port.number} is asked for twice; change {port.setting} in {compose.environment.path.name}."
+            for port in clashes
+        ),
         *(
             f"Port {port.number} on {port.address}, wanted by {port.service}, is in use. "
-            f"End what uses it (sudo ss -ltnp 'sport = :{port.number}' names it), or set {port.setting} in .env."
+            f"End what uses it (sudo ss -ltnp 'sport = :{port.number}' names it), or set {port.setting} in "
+            f"{compose.environment.path.name}."
             for port in wanted
             if taken(port.address, port.number)
         ),

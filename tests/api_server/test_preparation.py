@@ -98,6 +98,22 @@ class TestPrepare:
         assert [each.stderr for each in ran if each.returncode] == []
         assert [row[0] for row in users(fresh)] == ["admin", "demo"]
 
+    def test_in_production_closes_the_account_that_was_for_trying_out(self, fresh: Environment) -> None:
+        prepare(fresh)
+        secret = {
+            "JWT_SECRET": "k3y" + uuid4().hex,
+            "INTERNAL_TOKEN": uuid4().hex,
+            "ADMIN_PASSWORD": uuid4().hex,
+        }
+
+        ran = prepare(fresh, ENVIRONMENT="production", DEMO_PASSWORD="", **secret)
+
+        assert ran.returncode == 0, ran.stderr
+        assert "prepare.account_closed" in ran.stdout
+        dsn = fresh["DATABASE_URL"].replace("+asyncpg", "")
+        active = asked(dsn, "SELECT username, is_active FROM users ORDER BY username")
+        assert active == [("admin", True), ("demo", False)]
+
     def test_makes_no_account_without_a_password(self, fresh: Environment) -> None:
         assert prepare(fresh, ADMIN_PASSWORD="", DEMO_PASSWORD="").returncode == 0
 

@@ -63,6 +63,8 @@ class TestFindingCompose:
             bin_dir, "docker-compose", 'case "$1" in version) echo 2.40.3;; *) echo "compose ran: $*";; esac'
         )
 
+        run(bin_dir, "dev-setup")
+
         code, said = run(bin_dir, "run", "--profile", "core", "ps", "-q")
 
         assert code == 0
@@ -113,11 +115,32 @@ class TestDevSetup:
         assert (bin_dir.parent / ".env").read_text() == "JWT_SECRET=kept\n"
 
 
+class TestArguments:
+    @pytest.mark.parametrize("replicas", ["0", "-1", "two"])
+    def test_of_scale_that_are_no_number_are_told(self, bin_dir: Path, replicas: str) -> None:
+        program(bin_dir, "docker", "echo 2.40.3")
+        run(bin_dir, "dev-setup")
+
+        code, said = run(bin_dir, "scale", "--", "ml-service", replicas)
+
+        assert code == 1
+        assert f"{replicas} is no number of replicas" in said
+
+    def test_without_an_environment_name_the_command(self, bin_dir: Path) -> None:
+        program(bin_dir, "docker", "echo 2.40.3")
+
+        code, said = run(bin_dir, "health")
+
+        assert code == 1
+        assert said.startswith(".env is missing. Run: make dev-setup")
+
+
 class TestConfirmation:
     @pytest.mark.parametrize("command", [("clean",), ("restore", "backup")])
     def test_is_needed_before_data_are_deleted(
         self, bin_dir: Path, tmp_path: Path, command: tuple[str, ...]
     ) -> None:
+        run(bin_dir, "dev-setup")
         known = """*version*) echo 2.40.3;; *config*) echo '{"name": "mlp-mine", "services": {}}';;"""
         program(bin_dir, "docker", f'case "$*" in {known} *) : > "$0.called";; esac')
 
@@ -128,6 +151,7 @@ class TestConfirmation:
         assert not (bin_dir / "docker.called").exists()
 
     def test_of_a_restore_without_a_name_asks_which(self, bin_dir: Path) -> None:
+        run(bin_dir, "dev-setup")
         program(bin_dir, "docker", "echo 2.40.3")
 
         assert "Which one? make restore FROM=" in run(bin_dir, "restore")[1]

@@ -83,7 +83,15 @@ class TestWrite:
 
 class TestFaults:
     def test_of_a_file_that_is_missing_name_the_command(self, tmp_path: Path) -> None:
-        assert Environment(tmp_path / ".env", shell={}).faults() == [".env is missing. Run: make dev-setup"]
+        assert Environment(tmp_path / ".env", shell={}).faults() == [
+            f".env is missing. Run: make dev-setup ENV_FILE={tmp_path / '.env'}"
+        ]
+
+    @pytest.mark.parametrize("value", ["abc", "0", "70000", "80:80"])
+    def test_name_a_port_that_is_none(self, env_file: Path, value: str) -> None:
+        (fault,) = environment(env_file, f"HTTP_PORT={value}").faults()
+
+        assert fault.startswith(f"HTTP_PORT is {value!r}")
 
     def test_name_each_missing_secret_with_one_to_copy(self, env_file: Path) -> None:
         (fault,) = environment(env_file, "JWT_SECRET=", "S3_SECRET_KEY=   # later").faults()

@@ -97,6 +97,11 @@ class TestCertificate:
     def test_that_is_not_there_means_no_tls(self, tmp_path: Path) -> None:
         assert certificate_faults(tmp_path) == []
 
+    def test_whose_directory_is_misspelt(self, tmp_path: Path) -> None:
+        (fault,) = certificate_faults(tmp_path / "cert")
+
+        assert "there is no such directory" in fault
+
     @pytest.mark.parametrize(("left", "missing"), [("tls.crt", "tls.key"), ("tls.key", "tls.crt")])
     def test_of_which_half_is_missing(self, directory: Path, left: str, missing: str) -> None:
         (directory / missing).unlink()

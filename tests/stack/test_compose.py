@@ -226,7 +226,7 @@ class TestImages:
 class TestVariables:
     def test_stand_in_the_example_with_the_same_default(self, documented: dict[str, str]) -> None:
         composite = {"DATABASE_URL", "BROKER_URL", "CACHE_URL"}  # an address of our own server, unless given
-        of_the_commands = {"REVISION"}  # a label of the images
+        of_the_commands = {"REVISION", "TLS_DIGEST"}
         for name, default in re.findall(r"\$\{([A-Z0-9_]+):-([^${}]*)\}", TEXT):
             assert name in documented or name in of_the_commands, name
             assert documented.get(name, default) == default or name in composite, name

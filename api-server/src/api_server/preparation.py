@@ -33,9 +33,10 @@ from api_server.database import (
 from api_server.settings import Settings
 from platform_kit.contract.access import Role
 from platform_kit.plumbing.object_store import ObjectStore, StorageRefused, StorageUnavailable
-from platform_kit.plumbing.settings import MAX_PORT
+from platform_kit.plumbing.settings import MAX_PORT, Environment
 
 RETRY_SECONDS = 1.0
+DEMO_USERNAME, DEMO_EMAIL = "demo", "demo@example.com"
 INSUFFICIENT_PRIVILEGE = "42501"
 NO_ADDRESS = (
     "DATABASE_URL is no address; write postgresql+asyncpg://USER:PASSWORD@HOST:PORT/DATABASE, with special characters "
@@ -173,7 +174,7 @@ def _prepare_storage(settings: Settings) -> None:
 def _accounts(settings: Settings) -> list[Account]:
     return [
         Account("ADMIN", settings.admin_username, settings.admin_email, settings.admin_password, Role.ADMIN),
-        Account("DEMO", "demo", "demo@example.com", settings.demo_password, Role.DATA_SCIENTIST),
+        Account("DEMO", DEMO_USERNAME, DEMO_EMAIL, settings.demo_password, Role.DATA_SCIENTIST),
     ]
 
 
@@ -185,6 +186,10 @@ async def _make_accounts(settings: Settings) -> None:
             if account.password.get_secret_value():
                 async with transaction(make_sessions(engine)) as session:
                     await _make_account(session, account)
+        if settings.environment is Environment.PRODUCTION:
+            async with transaction(make_sessions(engine)) as session:
+                if await auth.close_account(session, username=DEMO_USERNAME, email=DEMO_EMAIL):
+                    log.info("prepare.account_closed", username=DEMO_USERNAME)
     except DatabaseUnavailable as error:
         raise NotPrepared("The database went away before the accounts were made. Run this again.") from error
     finally:

@@ -205,6 +205,16 @@ async def make_account_once(db: AsyncSession, body: RegisterIn, *, role: Role) -
     return True
 
 
+async def close_account(db: AsyncSession, *, username: str, email: str) -> bool:
+    """Disable an account and end its sessions; returns whether there was one that could still sign in."""
+    user = await repository.find_by_login(db, username)
+    if user is None or user.email != email or not user.is_active:
+        return False
+    user.is_active = False
+    await repository.end_sessions(db, user.id)
+    return True
+
+
 async def forget_expired(db: AsyncSession) -> int:
     """Delete sessions that have run out; returns how many."""
     return await repository.delete_expired_sessions(db)

@@ -33,6 +33,9 @@ class Environment(StrEnum):
     PRODUCTION = "production"
 
 
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
 def is_production(info: ValidationInfo) -> bool:
     """For validators: whether this process runs in production."""
     return info.data.get("environment") is Environment.PRODUCTION
@@ -93,10 +96,17 @@ def _host_and_port(endpoint: str) -> str:
     return endpoint
 
 
+def _known_level(level: str) -> str:
+    if level.upper() not in LEVELS:
+        raise ValueError(f"must be one of {', '.join(LEVELS)}")
+    return level
+
+
 LongSecret = Annotated[SecretStr, AfterValidator(_long_secret)]
 """Signs or opens something of ours: long in every environment, and not guessable in production."""
 ServerPassword = Annotated[SecretStr, AfterValidator(_strong_password)]
 UrlWithPassword = Annotated[SecretStr, AfterValidator(_strong_password_inside)]
+LogLevel = Annotated[str, AfterValidator(_known_level)]
 HostPort = Annotated[str, AfterValidator(_host_and_port)]
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_origins)]
 
@@ -142,7 +152,7 @@ class KitSettings(BaseSettings):
     service_name: str = ""
     environment: Environment = Environment.DEVELOPMENT
     """Comes before what it decides about: validators see only the fields above their own."""
-    log_level: str = "INFO"
+    log_level: LogLevel = "INFO"
     log_format: str = "json"
     problems_show_values: bool = True
     cors_origins: Origins = ()
