@@ -71,10 +71,9 @@ def _recovers(compose: Compose) -> bool:
     """Compose gives up on a container that is unhealthy already, such as after an outage. Give it time to get well."""
     deadline = time.monotonic() + RECOVERY_SECONDS
     while time.monotonic() < deadline:
-        waiting = [row for row in status.rows(compose) if not row.well and row.name != "-"]
-        said = {row.said for row in waiting if row.service != "front door"}
+        said = {row.said for row in status.rows(compose) if not row.well and row.service != "front door"}
         if not said:
-            return bool(waiting)
+            return True
         if said - {"unhealthy", "starting"}:
             return False
         time.sleep(1)
@@ -96,7 +95,7 @@ def _explain(compose: Compose) -> int:
     names = status.sick([row for row in found if row.name != "-"])
     if not names:
         say(
-            "\nNothing was started, for the reason that Docker gives above. If an image cannot be had: name another in "
+            "\nNothing new was started, for the reason that Docker gives above. If an image cannot be had: name another in "
             f"{compose.environment.path.name}, or leave its profile out of COMPOSE_PROFILES."
         )
         return 1

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.containers.platform import OUTAGE_SECONDS, Platform
+from tests.containers.platform import OUTAGE_SECONDS, Platform, eventually
 from tests.verify.calling import Caller
 from tests.verify.loop import finished_job
 from tests.verify.scene import Scene
@@ -60,6 +60,21 @@ class TestHealth:
             platform.docker("unpause", platform.containers("ml-service")[0]["Id"])
 
         assert "Not well: ml-service, front door" in ran.stdout
+
+
+def test_up_waits_for_what_is_still_getting_well(platform: Platform) -> None:
+    """Compose itself gives up on a container that is unhealthy already."""
+    platform.compose("stop", "postgres")
+    eventually(
+        lambda: platform.containers("api-server")[0]["State"]["Health"]["Status"] == "unhealthy",
+        seconds=90,
+        message="api-server does not notice that the database is away",
+    )
+
+    ran = platform.make("up")
+
+    assert ran.returncode == 0, ran.stdout
+    platform.await_health()
 
 
 @pytest.mark.parametrize(
