@@ -95,8 +95,8 @@ def _explain(compose: Compose) -> int:
     names = status.sick([row for row in found if row.name != "-"])
     if not names:
         say(
-            "\nNothing new was started, for the reason that Docker gives above. If an image cannot be had: name another in "
-            f"{compose.environment.path.name}, or leave its profile out of COMPOSE_PROFILES."
+            "\nNothing new was started, for the reason that Docker gives above. If an image cannot be had: name "
+            f"another in {compose.environment.path.name}, or leave its profile out of COMPOSE_PROFILES."
         )
         return 1
     say("\n" + status.table(found))
