@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.containers.platform import REPOSITORY, Platform
+from tests.containers.platform import Platform
 from tests.verify.loop import body_of, new_model, trained
 from tests.verify.scene import Scene
 
@@ -155,9 +155,3 @@ class TestBackup:
 
         assert ran.returncode != 0
         assert "has changed since it was written" in ran.stdout
-
-
-def test_the_documentation_names_every_command() -> None:
-    page = (REPOSITORY / "docs" / "deployment.md").read_text()
-    for target in ("dev-setup", "up", "health", "logs", "down", "clean", "backup", "restore", "scale-ml"):
-        assert f"make {target}" in page

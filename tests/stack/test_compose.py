@@ -327,3 +327,9 @@ def test_scripts_are_sound(script: str) -> None:
 
     assert ran.returncode == 0, ran.stdout
     assert (REPOSITORY / script).stat().st_mode & 0o111, "it must be executable"
+
+
+def test_the_documentation_names_every_command() -> None:
+    page = (REPOSITORY / "docs" / "deployment.md").read_text()
+    for target in ("dev-setup", "up", "health", "logs", "down", "clean", "backup", "restore", "scale-ml"):
+        assert f"make {target}" in page
