@@ -153,9 +153,7 @@ class TestPassesOn:
 
         assert answer.split(" ", 2)[1] == "401"
 
-    def test_two_hundred_stalled_bodies_without_filling_its_memory(
-        self, platform: Platform, scene: Scene
-    ) -> None:
+    def test_many_stalled_bodies_without_filling_its_memory(self, platform: Platform, scene: Scene) -> None:
         head = (
             "POST /api/v1/projects HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             "Content-Length: 2000000\r\n\r\n"
@@ -164,13 +162,14 @@ class TestPassesOn:
         try:
             for each in stalled:
                 each.sendall(head.encode() + b" " * 1_000_000)
-            memory = platform.compose("exec", "-T", "nginx", "du", "-sk", "/tmp")
+            # Of the file system, not of its folders: nginx takes a file's name away as soon as it has opened it.
+            disk = platform.compose("exec", "-T", "nginx", "df", "-k", "/tmp").splitlines()[-1].split()
             assert scene.nobody.predict("demo_model_1", DEMO_ROW).status_code == 200
         finally:
             for each in stalled:
                 each.close()
 
-        assert int(memory.split()[0]) < 1000, "kilobytes of bodies are kept in memory"
+        assert int(disk[2]) < 1000, "bodies are kept in memory"
         (nginx,) = platform.containers("nginx")
         assert nginx["RestartCount"] == 0
         assert not nginx["State"]["OOMKilled"]
