@@ -1,5 +1,6 @@
 """A broker that a test may stop and start as it likes."""
 
+import signal
 import socket
 import subprocess
 import time
@@ -45,6 +46,15 @@ class Broker:
             else:
                 return
         raise TimeoutError("the broker does not start")
+
+    def freeze(self) -> None:
+        """It keeps its connections, and answers nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         if self._process is None:

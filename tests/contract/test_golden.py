@@ -17,6 +17,8 @@ GOLDEN = Path(__file__).parent / "golden"
 SHAPES: list[type[BaseModel]] = [
     access.IntrospectionRequest,
     access.Introspection,
+    access.Notice,
+    access.Refusals,
     artifact.Manifest,
     jobs.ClaimRequest,
     jobs.Claim,

@@ -1,14 +1,12 @@
 """What the container writes when it starts, and whether nginx takes the whole. Its behaviour: tests/containers."""
 
-import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
-SCRIPT = REPOSITORY / "nginx" / "entrypoint.d" / "40-platform.sh"
-Ran = subprocess.CompletedProcess[str]
+from tests.nginx.front_door import Ran, render
+from tests.nginx.front_door import start_script as start
 
 
 @pytest.fixture
@@ -18,17 +16,6 @@ def certificates(tmp_path: Path) -> Path:
     return directory
 
 
-def start(tmp_path: Path, **variables: str) -> Ran:
-    places = {"OUT": str(tmp_path / "run"), "CERTS": str(tmp_path / "certs")}
-    return subprocess.run(
-        ["sh", str(SCRIPT)],
-        env={**os.environ, **places, **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 def make_certificate(directory: Path) -> None:
     files = ["-keyout", str(directory / "tls.key"), "-out", str(directory / "tls.crt")]
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", *files]
@@ -36,27 +23,9 @@ def make_certificate(directory: Path) -> None:
 
 
 def verdict(tmp_path: Path) -> Ran:
-    """What `nginx -t` says, with the container's paths turned into those of the test."""
-    places = {
-        " /tmp/": f" {tmp_path}/",  # first: the others put such paths in
-        "/run/platform": tmp_path / "run",
-        "/etc/nginx/platform": tmp_path / "conf",
-        "/run/nginx.pid": tmp_path / "nginx.pid",
-    }
-    (tmp_path / "conf").mkdir()
-    sources = [REPOSITORY / "nginx" / "nginx.conf", *(REPOSITORY / "nginx" / "conf").iterdir()]
-    for source in sources:
-        text = source.read_text()
-        for inside, outside in places.items():
-            text = text.replace(inside, str(outside))
-        target = tmp_path / "conf" / source.name
-        target.write_text(text)
-    return subprocess.run(
-        ["nginx", "-t", "-q", "-c", str(tmp_path / "conf" / "nginx.conf")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """What `nginx -t` says."""
+    command = ["nginx", "-t", "-q", "-c", str(render(tmp_path))]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.needs("nginx")

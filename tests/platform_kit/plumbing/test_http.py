@@ -1,82 +1,14 @@
 """The manners of both services: problems for everything, request ids, slashes, metrics."""
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
 import pytest
-from fastapi import FastAPI
 from prometheus_client import REGISTRY
-from pydantic import BaseModel, Field, SecretStr
 
-from platform_kit.contract.problem import Issue, IssueCode
-from platform_kit.plumbing.health import health_router
-from platform_kit.plumbing.http import create_service
-from platform_kit.plumbing.problems import MEDIA_TYPE, InvalidRequest, Problem, Unavailable
-from platform_kit.plumbing.settings import KitSettings
-
-ORIGIN = "https://app.example"
-
-
-class Thing(BaseModel):
-    name: str = Field(max_length=5)
-    size: int = Field(ge=1)
-    password: str = "x"
-
-
-class AlreadyThere(Problem):
-    status, title = 409, "Already there"
-
-
-@asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    yield
-
-
-def settings(**changes: Any) -> KitSettings:
-    return KitSettings(
-        broker_url=SecretStr("redis://127.0.0.1/0"),
-        cache_url=SecretStr("redis://127.0.0.1/1"),
-        internal_token=SecretStr("an internal token for tests only"),
-        s3_endpoint="127.0.0.1:9000",
-        s3_access_key="key",
-        s3_secret_key=SecretStr("hunter2"),
-        **{"cors_origins": (), **changes},  # said, since other tests of a session may have set the variable
-    )
-
-
-def service(**changes: Any) -> FastAPI:
-    app = create_service(
-        title="t", description="d", version="1", lifespan=lifespan, settings=settings(**changes), tags=[]
-    )
-
-    @app.post("/things", tags=["things"])
-    async def make(thing: Thing) -> dict[str, Any]:
-        if thing.name == "taken":
-            raise AlreadyThere("A thing of this name is there already; choose another.")
-        if thing.name == "away":
-            raise Unavailable("Come back.", retry_after_seconds=3)
-        if thing.name == "value":
-            issue = Issue(pointer="/name", field="name", code=IssueCode.MALFORMED, got="secret")
-            raise InvalidRequest("No.", errors=[issue])
-        if thing.name == "bug":
-            raise RuntimeError("select * from passwords")
-        return {"ok": True}
-
-    async def fine() -> str:
-        return "answers"
-
-    async def broken() -> str:
-        raise ConnectionError("password=hunter2")
-
-    app.include_router(health_router("1", {"fine": fine, "broken": broken}))
-    return app
-
-
-def client(app: FastAPI) -> httpx2.AsyncClient:
-    transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
-    return httpx2.AsyncClient(transport=transport, base_url="http://t")
+from platform_kit.plumbing.problems import MEDIA_TYPE
+from tests.platform_kit.plumbing.sample import client, service
 
 
 @pytest.fixture
@@ -129,6 +61,13 @@ class TestProblems:
             "size": ("out_of_range", "0"),
             "password": ("wrong_type", None),
         }
+
+    async def test_quote_what_has_no_utf8_as_an_escape(self, http: httpx2.AsyncClient) -> None:
+        body = b'{"name": "a", "size": "\\ud800"}'
+
+        answer = await http.post("/things", content=body, headers={"Content-Type": "application/json"})
+
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "size")
 
     async def test_quote_nothing_when_told_so(self) -> None:
         async with client(service(problems_show_values=False)) as http:
@@ -244,38 +183,3 @@ class TestForwardedPrefix:
         answer = await http.get("/openapi.json", headers={"X-Forwarded-Prefix": sent})
 
         assert "servers" not in answer.json()
-
-
-class TestCors:
-    async def test_lets_the_named_origins_call_and_read_our_headers(self) -> None:
-        async with client(service(cors_origins=(ORIGIN,))) as http:
-            asked = await http.options(
-                "/things",
-                headers={
-                    "Origin": ORIGIN,
-                    "Access-Control-Request-Method": "POST",
-                    "Access-Control-Request-Headers": "authorization, idempotency-key",
-                },
-            )
-            refused = await http.post("/things", json={}, headers={"Origin": ORIGIN})
-            stranger = await http.get("/health", headers={"Origin": "https://evil.example"})
-
-        assert (asked.status_code, asked.headers["Access-Control-Allow-Origin"]) == (200, ORIGIN)
-        assert "idempotency-key" in asked.headers["Access-Control-Allow-Headers"]
-        assert refused.status_code == 422
-        assert refused.headers["Access-Control-Allow-Origin"] == ORIGIN
-        exposed = refused.headers["Access-Control-Expose-Headers"].split(", ")
-        assert exposed == ["X-Request-ID", "Location", "ETag", "Retry-After"]
-        assert "Access-Control-Allow-Origin" not in stranger.headers
-
-    async def test_to_everybody_is_without_the_browsers_credentials(self) -> None:
-        async with client(service(cors_origins=("*",))) as http:
-            answer = await http.get("/health", headers={"Origin": ORIGIN})
-
-        assert answer.headers["Access-Control-Allow-Origin"] == "*"
-        assert "Access-Control-Allow-Credentials" not in answer.headers
-
-    async def test_is_for_nobody_unless_asked_for(self, http: httpx2.AsyncClient) -> None:
-        answer = await http.get("/health", headers={"Origin": ORIGIN})
-
-        assert not [name for name in answer.headers if name.startswith("access-control")]

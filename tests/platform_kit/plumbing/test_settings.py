@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from platform_kit.plumbing.settings import KitSettings, SettingsMissing
+from platform_kit.plumbing.settings import KitSettings, RateLimit, SettingsMissing
 
 STRONG = "kJ7pQx2vLm9ZtR4wYc8NbD3s"
 
@@ -178,3 +178,39 @@ class TestOrigins:
         monkeypatch.setenv("CORS_ORIGINS", text)
 
         assert f"CORS_ORIGINS: {text!r} is no origin; write scheme://host[:port]" in refusal()
+
+
+class TestTrustedProxies:
+    def test_are_addresses_and_networks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("TRUSTED_PROXIES", "127.0.0.1, 172.16.0.0/12,2001:db8::/32")
+
+        networks = KitSettings.from_environment().trusted_proxies
+
+        assert [str(each) for each in networks] == ["127.0.0.1/32", "172.16.0.0/12", "2001:db8::/32"]
+
+    def test_are_nobody_by_default(self) -> None:
+        assert KitSettings.from_environment().trusted_proxies == ()
+
+    @pytest.mark.parametrize("text", ["*", "nginx", "10.0.0.0/33", "10.0.0.5/8", "0.0.0.0/0", "::/0"])
+    def test_that_are_none_are_named(self, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+        monkeypatch.setenv("TRUSTED_PROXIES", text)
+
+        assert "TRUSTED_PROXIES: " in refusal()
+
+
+class Limited(KitSettings):
+    some_limit: RateLimit = "5/minute"
+
+
+class TestRateLimit:
+    @pytest.mark.parametrize(("text", "expected"), [("9/hour", "9/hour"), ("off", ""), ("", "5/minute")])
+    def test_is_a_rate_or_off(self, monkeypatch: pytest.MonkeyPatch, text: str, expected: str) -> None:
+        monkeypatch.setenv("SOME_LIMIT", text)
+
+        assert Limited.from_environment().some_limit == expected
+
+    def test_that_is_none_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SOME_LIMIT", "lots")
+
+        with pytest.raises(SettingsMissing, match="SOME_LIMIT: write one rate such as 3000/minute"):
+            Limited.from_environment()

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from pydantic.config import JsonDict
 
 from platform_kit.contract.artifact import Label
@@ -18,17 +18,17 @@ class PredictionRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"input_data": _EXAMPLE_ROW}]})
 
     input_data: dict[str, Any] = Field(description="one row: feature name to value, in any order")
-    return_probabilities: bool = False
-    use_cache: bool = True
-    explain: bool = False
+    return_probabilities: StrictBool = False
+    use_cache: StrictBool = True
+    explain: StrictBool = False
 
 
 class BatchRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"inputs": [_EXAMPLE_ROW]}]})
 
     inputs: list[dict[str, Any]] = Field(min_length=1, max_length=MAX_BATCH_ROWS)
-    return_probabilities: bool = False
-    use_cache: bool = True
+    return_probabilities: StrictBool = False
+    use_cache: StrictBool = True
 
 
 class PredictionMetadata(BaseModel):

@@ -27,6 +27,8 @@ class IssueCode(StrEnum):
     MALFORMED = "malformed"
     UNKNOWN_VALUE = "unknown_value"
     """Not one of a closed list of choices (an algorithm, a parameter's options)."""
+    GUESSABLE = "guessable"
+    """A password that many have."""
     TOO_LONG = "too_long"
     TOO_SHORT = "too_short"
     RAGGED_ROW = "ragged_row"

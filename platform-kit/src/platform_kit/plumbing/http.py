@@ -1,4 +1,4 @@
-"""What both HTTP services do alike: request ids, trailing slashes, problems, metrics, operation ids."""
+"""What both HTTP services do alike: ids, trailing slashes, problems, metrics, headers, limits, operation ids."""
 
 import re
 import uuid
@@ -12,17 +12,21 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from platform_kit.plumbing.browsers import allow_browsers
+from platform_kit.plumbing.client_address import TrustedProxies
+from platform_kit.plumbing.documentation import document_refusals
 from platform_kit.plumbing.metrics import add_metrics
-from platform_kit.plumbing.problems import REQUEST_ID_HEADER, add_problem_handlers
-from platform_kit.plumbing.settings import ANY_ORIGIN, KitSettings
+from platform_kit.plumbing.origins import origin_of
+from platform_kit.plumbing.problems import REQUEST_ID_HEADER, AnswerFaults, add_problem_handlers
+from platform_kit.plumbing.rate_limits import RateLimiting, RateLimits
+from platform_kit.plumbing.security_headers import SecurityHeaders
+from platform_kit.plumbing.settings import KitSettings
+from platform_kit.plumbing.storable import StorableAddress
 
 GRACE_SECONDS = 5
 PREFIX_HEADER = "X-Forwarded-Prefix"
-EXPOSED_HEADERS = (REQUEST_ID_HEADER, "Location", "ETag", "Retry-After")
-"""What a browser application of another origin may read of our answers."""
 _ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _ACCEPTED_PREFIX = re.compile(r"(?=.{1,64}\Z)(?:/[a-z0-9-]+)+")
 
@@ -40,7 +44,8 @@ def create_service(
 ) -> FastAPI:
     """Make an application with the manners that `contract` asks of both services.
 
-    Its documentation pages bring their own scripts: they work where nothing else can be reached.
+    Its documentation pages bring their own scripts: they work where nothing else can be reached. No rate limit counts
+    until the service puts its own into `app.state.rate_limits`.
     """
     app = FastAPIOffline(
         static_url="/docs/assets",
@@ -53,26 +58,22 @@ def create_service(
         generate_unique_id_function=operation_id,
         swagger_ui_parameters={"persistAuthorization": True, "displayRequestDuration": True, "filter": True},
     )
+    app.state.rate_limits = RateLimits()
+    document_refusals(app)
     add_problem_handlers(app, show_values=settings.problems_show_values)
     add_metrics(app)
-    app.add_middleware(ForwardedPrefix)
-    app.add_middleware(TrailingSlash)
-    if settings.cors_origins:
-        _allow_browsers(app, settings.cors_origins)
-    app.add_middleware(RequestId)
+    _add_manners(app, settings)
     return app
 
 
-def _allow_browsers(app: FastAPI, origins: tuple[str, ...]) -> None:
-    """Let browser applications of these origins call; to any origin at all, without the browser's own credentials."""
-    app.add_middleware(
-        CORSMiddleware,
-        allow_origins=origins,
-        allow_methods=["*"],
-        allow_headers=["*"],
-        allow_credentials=ANY_ORIGIN not in origins,
-        expose_headers=EXPOSED_HEADERS,
-    )
+def _add_manners(app: FastAPI, settings: KitSettings) -> None:
+    """The last is the outermost: even what is refused on the way in has its id and headers, and pages may read it."""
+    for each in (AnswerFaults, ForwardedPrefix, TrailingSlash, StorableAddress, RateLimiting):
+        app.add_middleware(each)
+    allow_browsers(app, (*settings.cors_origins, *settings.calling_pages))
+    app.add_middleware(TrustedProxies, networks=settings.trusted_proxies)
+    app.add_middleware(SecurityHeaders, connect_to=origin_of(settings.public_api_url))
+    app.add_middleware(RequestId)
 
 
 def serve(app: FastAPI, *, host: str, port: int) -> None:

@@ -4,6 +4,7 @@ Business errors are subclasses of `Problem`: one class for each fact, with its s
 says what is and what to do about it.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -11,7 +12,9 @@ from typing import Any, ClassVar
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from pydantic_core import PydanticSerializationError
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from platform_kit.contract.problem import Issue, IssueCode, ProblemDetail, pointer_to, shown
 
@@ -81,6 +84,7 @@ def add_problem_handlers(app: FastAPI, *, show_values: bool) -> None:
         return problem_response(request, detail, headers=headers, show_values=show_values)
 
     async def on_problem(request: Request, error: Problem) -> Response:
+        request.state.problem = error  # for middleware that writes down what was refused
         if error.status >= 500:
             log.warning("problem", code=error.code, detail=error.detail, path=request.url.path)
         return respond(request, error.as_detail(), error.headers)
@@ -92,16 +96,60 @@ def add_problem_handlers(app: FastAPI, *, show_values: bool) -> None:
         return respond(request, _from_validation(error))
 
     async def on_anything(request: Request, error: Exception) -> Response:
-        log.error("request.failed", path=request.url.path, exc_info=error)
-        detail = "This is a fault of the platform. It was logged under this request_id."
-        return respond(
-            request, ProblemDetail(title="Internal error", status=500, detail=detail, code="internal_error")
-        )
+        return respond(request, _from_anything(request, error))
 
     app.add_exception_handler(Problem, on_problem)  # type: ignore[arg-type]  # Starlette types handlers by Exception
     app.add_exception_handler(HTTPException, on_http)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, on_validation)  # type: ignore[arg-type]
     app.add_exception_handler(Exception, on_anything)
+
+
+class AnswerFaults:
+    """Answer what no handler took inside of the other middleware, so that this answer too has all the headers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        has_begun = False
+
+        async def send_noting(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = has_begun or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_noting)
+        except Exception as error:
+            if has_begun or scope["type"] != "http":
+                raise
+            request = Request(scope)
+            await problem_response(request, _from_anything(request, error))(scope, receive, send)
+
+
+def _from_anything(request: Request, error: Exception) -> ProblemDetail:
+    refusal = _refusal_in(error)
+    if refusal is not None:
+        log.warning("request.refused_late", path=request.url.path, error=type(error).__name__)
+        return refusal.as_detail()
+    log.error("request.failed", path=request.url.path, exc_info=error)
+    detail = "This is a fault of the platform. It was logged under this request_id."
+    return ProblemDetail(title="Internal error", status=500, detail=detail, code="internal_error")
+
+
+def _refusal_in(error: Exception) -> Problem | None:
+    """What is wrong with the request itself, where that shows only deep inside."""
+    if isinstance(error, RecursionError):
+        return Malformed("Something in this request is nested too deeply.")
+    if getattr(getattr(error, "orig", None), "sqlstate", None) in _NOT_STORABLE:
+        return InvalidRequest(
+            "A value in this request cannot be kept: it holds U+0000, or a number that is too large."
+        )
+    return None
+
+
+_NOT_STORABLE = {"22000", "22003", "22021", "22P02", "22P05"}
+"""SQLSTATEs by which a database refuses a value itself. No statement of ours divides or casts what a caller sent."""
 
 
 def problem_response(
@@ -123,11 +171,19 @@ def problem_response(
         # An error that nobody handled is answered outside the middleware that otherwise sets this.
         sent[REQUEST_ID_HEADER] = request_id
     return Response(
-        body.model_dump_json(exclude_none=True),
+        _as_json(body),
         status_code=detail.status,
         media_type=MEDIA_TYPE,
         headers=sent,
     )
+
+
+def _as_json(body: ProblemDetail) -> str:
+    try:
+        return body.model_dump_json(exclude_none=True)
+    except PydanticSerializationError:
+        # It quotes half a surrogate pair, which JSON can say only as an escape.
+        return json.dumps(body.model_dump(exclude_none=True))
 
 
 _TITLES = {

@@ -6,12 +6,14 @@ A secret may be given as a file instead: `JWT_SECRET_FILE=/run/secrets/jwt` sets
 import os
 import re
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from platform_kit.plumbing.rates import rate
 from platform_kit.plumbing.secret_strength import (
     MAKE_PASSWORD,
     MAKE_SECRET,
@@ -22,6 +24,7 @@ from platform_kit.plumbing.secret_strength import (
 )
 
 ANY_ORIGIN = "*"
+OFF = "off"
 MAX_PORT = 65_535
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::\d{1,5})?")
 _HOST_PORT = re.compile(r"(?:[^\s/:@\[\]]+|\[[0-9a-fA-F:]+\])(?::(?P<port>\d{1,5}))?")
@@ -46,6 +49,10 @@ def _long_secret(secret: SecretStr, info: ValidationInfo) -> SecretStr:
     if len(text.encode()) < MIN_SECRET_BYTES:
         raise ValueError(f"must be at least {MIN_SECRET_BYTES} bytes long; {MAKE_SECRET}")
     return refuse_weak(secret, info, text=text, min_bytes=MIN_SECRET_BYTES, mend=MAKE_SECRET)
+
+
+def _long_secret_if_any(secret: SecretStr, info: ValidationInfo) -> SecretStr:
+    return _long_secret(secret, info) if secret.get_secret_value() else secret
 
 
 def _strong_password(secret: SecretStr, info: ValidationInfo) -> SecretStr:
@@ -89,11 +96,33 @@ def _origins(origins: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
     return origins
 
 
+def _networks(text: Any) -> Any:
+    """Addresses count as networks of one."""
+    if not isinstance(text, str):
+        return text
+    try:
+        found = tuple(ip_network(each) for each in _split(text))
+    except ValueError as error:
+        raise ValueError(
+            f"{error}; write addresses or networks such as 172.16.0.0/12, several with commas between"
+        ) from None
+    if any(network.prefixlen == 0 for network in found):
+        raise ValueError("must not name the whole internet: whoever calls would be believed")
+    return found
+
+
 def _host_and_port(endpoint: str) -> str:
     found = _HOST_PORT.fullmatch(endpoint)
     if found is None or int(found["port"] or 0) > MAX_PORT:
         raise ValueError(f"write HOST:PORT, without a scheme or a path, in place of {endpoint!r}")
     return endpoint
+
+
+def _known_rate(text: str) -> str:
+    if text.strip().lower() in ("", OFF):
+        return ""
+    rate(text)
+    return text
 
 
 def _known_level(level: str) -> str:
@@ -102,13 +131,18 @@ def _known_level(level: str) -> str:
     return level
 
 
+OptionalLongSecret = Annotated[SecretStr, AfterValidator(_long_secret_if_any)]
 LongSecret = Annotated[SecretStr, AfterValidator(_long_secret)]
 """Signs or opens something of ours: long in every environment, and not guessable in production."""
 ServerPassword = Annotated[SecretStr, AfterValidator(_strong_password)]
 UrlWithPassword = Annotated[SecretStr, AfterValidator(_strong_password_inside)]
 LogLevel = Annotated[str, AfterValidator(_known_level)]
+RateLimit = Annotated[str, AfterValidator(_known_rate)]
+"""`AMOUNT/PERIOD`, such as 3000/minute; the empty text, for which `off` is written, is no limit."""
 HostPort = Annotated[str, AfterValidator(_host_and_port)]
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_origins)]
+
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks)]
 
 
 class SettingsMissing(SystemExit):
@@ -157,6 +191,10 @@ class KitSettings(BaseSettings):
     problems_show_values: bool = True
     cors_origins: Origins = ()
     """Origins of browser applications that may call the service."""
+    trusted_proxies: Networks = ()
+    """Who is believed about a caller's address; nobody: the peer is the caller."""
+    public_api_url: str = "http://127.0.0.1:8000"
+    public_ml_url: str = "http://127.0.0.1:8001"
     alive_file: Path | None = None
     """What a worker, relay or beat touches while it works."""
 
@@ -173,6 +211,11 @@ class KitSettings(BaseSettings):
     s3_bucket: str = "mlp"
     s3_region: str = "us-east-1"
     s3_secure: bool = False
+
+    @property
+    def calling_pages(self) -> tuple[str, ...]:
+        """Origins of pages of our own that call this service."""
+        return ()
 
     @classmethod
     def from_environment(cls) -> Self:

@@ -1,0 +1,67 @@
+"""Whose request it is, where proxies of ours stand between.
+
+Only what a trusted proxy says counts, and of that the last address that is not itself trusted: all that stands left of
+it may have been made up by the caller.
+"""
+
+import re
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+_WRITTEN = re.compile(r"\[([^\[\]]+)\](?::\d{1,5})?|([^:\[\]]+)(?::\d{1,5})?|([^\[\]]+)")
+_SCHEMES = ("http", "https")
+
+
+class TrustedProxies:
+    """Put the caller's address and scheme into the scope; without a trusted proxy the peer is the caller."""
+
+    def __init__(self, app: ASGIApp, networks: tuple[Network, ...]) -> None:
+        self._app = app
+        self._networks = networks
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and self._is_trusted(_peer(scope)):
+            self._believe(scope, Headers(scope=scope))
+        await self._app(scope, receive, send)
+
+    def _believe(self, scope: Scope, said: Headers) -> None:
+        scheme = said.get("X-Forwarded-Proto", "").strip().lower()
+        if scheme in _SCHEMES:
+            scope["scheme"] = scheme
+        caller = self._caller(said.getlist("X-Forwarded-For"))
+        if caller is not None:
+            scope["client"] = (str(caller), 0)
+
+    def _caller(self, said: list[str]) -> Address | None:
+        """None as soon as something stands there that is no address: then nothing of it counts."""
+        address = None
+        for text in reversed(",".join(said).split(",")):
+            address = address_in(text)
+            if address is None or not self._is_trusted(address):
+                break
+        return address
+
+    def _is_trusted(self, address: Address | None) -> bool:
+        return address is not None and any(address in network for network in self._networks)
+
+
+def address_in(text: str) -> Address | None:
+    """An address as proxies write it, `192.0.2.1:4711` and `[2001:db8::1]:4711` included."""
+    found = _WRITTEN.fullmatch(text.strip())
+    if found is None:
+        return None
+    try:
+        # What follows a % names a network card of somebody else's, in any characters.
+        address = ip_address(found[found.lastindex or 0].partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _peer(scope: Scope) -> Address | None:
+    return address_in(scope["client"][0]) if scope.get("client") else None
