@@ -124,7 +124,7 @@ def _load_database(compose: Compose, dump: Path) -> None:
     _sql(
         compose,
         "DROP DATABASE IF EXISTS mlp_restoring WITH (FORCE)",
-        "CREATE DATABASE mlp_restoring OWNER mlp_app TEMPLATE template0",
+        "CREATE DATABASE mlp_restoring OWNER mlp_owner TEMPLATE template0",
         failure="A database to restore into could not be made; the old one is untouched.",
     )
     with dump.open("rb") as file:
@@ -134,6 +134,13 @@ def _load_database(compose: Compose, dump: Path) -> None:
             stdin=file,
             failure=f"The database could not be read from {dump}; the old one is untouched. make up starts it again.",
         )
+    _sql(
+        compose,
+        # A backup from before there was mlp_owner gives all to mlp_app.
+        "REASSIGN OWNED BY mlp_app TO mlp_owner",
+        database="mlp_restoring",
+        failure="The tables could not be given to mlp_owner; the old database is untouched.",
+    )
 
 
 def _swap_database(compose: Compose) -> None:
@@ -143,13 +150,14 @@ def _swap_database(compose: Compose) -> None:
         "ALTER DATABASE mlp_restoring RENAME TO mlp",
         # As init-db has it: a dump knows what is inside a database only.
         "REVOKE ALL ON DATABASE mlp FROM PUBLIC",
-        "GRANT CONNECT ON DATABASE mlp TO mlp_grafana, mlp_exporter",
+        "GRANT CONNECT ON DATABASE mlp TO mlp_app, mlp_grafana, mlp_exporter",
         failure="The restored database (mlp_restoring) could not take the place of the old one. Repeat the restore.",
     )
 
 
-def _sql(compose: Compose, *statements: str, failure: str) -> None:
-    compose.must(*PSQL, *(part for each in statements for part in ("-c", each)), failure=failure)
+def _sql(compose: Compose, *statements: str, failure: str, database: str = "postgres") -> None:
+    commands = (part for each in statements for part in ("-c", each))
+    compose.must(*PSQL, "-d", database, *commands, failure=failure)
 
 
 def _import(compose: Compose, archive: Path) -> None:

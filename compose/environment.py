@@ -14,16 +14,21 @@ COMPOSE_FILE = REPOSITORY / "docker-compose.yml"
 PROFILES = ("core", "monitoring", "dashboards", "host", "logging")
 DEFAULT_PROFILES = "core,monitoring,dashboards"
 
-IN_ADDRESSES = ("POSTGRES_APP_PASSWORD", "REDIS_BROKER_PASSWORD", "REDIS_CACHE_PASSWORD")
+IN_ADDRESSES = (
+    *("POSTGRES_OWNER_PASSWORD", "POSTGRES_APP_PASSWORD", "REDIS_BROKER_PASSWORD", "REDIS_CACHE_PASSWORD"),
+)
 """They become part of an address, where other characters would have a meaning."""
 SERVER_PASSWORDS = (
-    *("POSTGRES_PASSWORD", "POSTGRES_APP_PASSWORD", "GRAFANA_DB_PASSWORD", "EXPORTER_DB_PASSWORD"),
+    *("POSTGRES_PASSWORD", "POSTGRES_OWNER_PASSWORD", "POSTGRES_APP_PASSWORD"),
+    *("GRAFANA_DB_PASSWORD", "EXPORTER_DB_PASSWORD"),
     *("REDIS_BROKER_PASSWORD", "REDIS_CACHE_PASSWORD", "S3_SECRET_KEY"),
     *("FLOWER_PASSWORD", "GRAFANA_PASSWORD", "ELASTIC_PASSWORD", "KIBANA_PASSWORD"),
 )
 SHORTEST_PASSWORD = 16
 LARGEST_PORT = 65535
 FEWEST_CHARACTERS = 6
+ADDED_LATER = ("POSTGRES_OWNER_PASSWORD",)
+"""Not in a .env that an earlier release made, nor known to its volumes."""
 NEEDED_BY_PROFILE = {"logging": ("ELASTIC_PASSWORD", "KIBANA_PASSWORD", "KIBANA_ENCRYPTION_KEY")}
 
 _LINE = re.compile(r"""(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*("[^"]*"|'[^']*'|.*?)(?:\s+\#.*)?""")
@@ -46,6 +51,7 @@ DEMO_PASSWORD={DEMO_PASSWORD}
 JWT_SECRET={JWT_SECRET}
 INTERNAL_TOKEN={INTERNAL_TOKEN}
 POSTGRES_PASSWORD={POSTGRES_PASSWORD}
+POSTGRES_OWNER_PASSWORD={POSTGRES_OWNER_PASSWORD}
 POSTGRES_APP_PASSWORD={POSTGRES_APP_PASSWORD}
 GRAFANA_DB_PASSWORD={GRAFANA_DB_PASSWORD}
 EXPORTER_DB_PASSWORD={EXPORTER_DB_PASSWORD}
@@ -134,13 +140,22 @@ class Environment:
         for profile in self.profiles:
             needed += [each for each in NEEDED_BY_PROFILE.get(profile, ()) if each not in needed]
         missing = [each for each in needed if not self.get(each)]
-        if not missing:
-            return []
-        lines = "\n".join(f"    {each}={secrets.token_hex(32)}" for each in missing)
+        lost = [each for each in missing if each not in ADDED_LATER]
         return [
-            f"{self.path.name} has no value for {', '.join(missing)}. If this platform has data, put back what stood "
-            f"there: its volumes were made with it. For a new one, these were made just now:\n{lines}"
+            *([f"{self._lacks(lost)}\n{_lines(lost)}"] if lost else []),
+            *(
+                f"{self.path.name} has no value for {each}, which earlier releases did not know. Add this line; if the "
+                f'platform has data, follow "Database roles" in docs/deployment.md before make up:\n{_lines([each])}'
+                for each in missing
+                if each not in lost
+            ),
         ]
+
+    def _lacks(self, names: list[str]) -> str:
+        return (
+            f"{self.path.name} has no value for {', '.join(names)}. If this platform has data, put back what stood "
+            "there: its volumes were made with it. For a new one, these were made just now:"
+        )
 
     def _unusable_passwords(self) -> list[str]:
         return [
@@ -160,6 +175,10 @@ class Environment:
             for name in SERVER_PASSWORDS
             if self.get(name) and _is_guessable(self.get(name))
         ]
+
+
+def _lines(names: list[str]) -> str:
+    return "\n".join(f"    {each}={secrets.token_hex(32)}" for each in names)
 
 
 def _is_guessable(password: str) -> bool:

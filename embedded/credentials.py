@@ -13,6 +13,7 @@ from embedded.layout import read_json, write_private
 @dataclass(frozen=True)
 class Secrets:
     postgres_admin: str
+    postgres_owner: str
     postgres_app: str
     broker: str
     cache: str

@@ -17,6 +17,8 @@ from embedded.recipe import Identity
 PROBE_SECONDS = 10
 INITDB_SECONDS = 120
 STOP_SECONDS = 10
+OWNER_MARK = "platform-owner"
+"""A file among those of Postgres, which leaves it alone: looking at the roles would need a server."""
 TUNING = (
     "shared_buffers=32MB",
     "max_connections=100",
@@ -58,12 +60,16 @@ def has_name(uid: int) -> bool:
 
 @dataclass(frozen=True)
 class Cluster:
-    """`admin` and `app` are passwords: of the superuser `postgres`, and of `app`, who owns our database."""
+    """`admin`, `owner` and `app` are passwords: of the superuser `postgres`, of `owner`, and of `app`.
+
+    `owner` owns our database and the tables; `app`, as which our services work, owns nothing.
+    """
 
     directory: Path
     binaries: Path
     identity: Identity
     admin: str
+    owner: str
     app: str
 
     def options(self, port: int) -> tuple[str, ...]:
@@ -76,6 +82,8 @@ class Cluster:
             self._make()
         self._own(self.directory)
         self._clear_lock()
+        if not (self.directory / OWNER_MARK).exists():
+            self._hand_over()
 
     def _make(self) -> None:
         fresh = self.directory.with_name("postgres.new")
@@ -99,10 +107,33 @@ class Cluster:
 
     def _make_database(self, fresh: Path) -> None:
         statements = (
+            f"CREATE ROLE owner LOGIN PASSWORD '{self.owner}'",
             f"CREATE ROLE app LOGIN PASSWORD '{self.app}'",
-            "CREATE DATABASE platform OWNER app",
+            "CREATE DATABASE platform OWNER owner",
         )
-        self._tool("postgres", "--single", "-D", str(fresh), "postgres", typed="\n".join(statements) + "\n")
+        self._alone(fresh, "postgres", *statements)
+        self._mark(fresh)
+
+    def _hand_over(self) -> None:
+        """A directory from before there was `owner`: `app` owns all. Done again if it was broken off."""
+        missing = "NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'owner')"
+        statements = (
+            f"DO $$ BEGIN IF {missing} THEN CREATE ROLE owner; END IF; END $$",
+            f"ALTER ROLE owner LOGIN PASSWORD '{self.owner}'",
+            "REASSIGN OWNED BY app TO owner",
+        )
+        self._alone(self.directory, "platform", *statements)
+        self._mark(self.directory)
+
+    def _mark(self, directory: Path) -> None:
+        mark = directory / OWNER_MARK
+        mark.write_text("The role `owner` owns the database `platform` and what is in it.\n")
+        self._own(mark)
+
+    def _alone(self, directory: Path, database: str, *statements: str) -> None:
+        """Run SQL as the superuser while no server runs; each statement is a line."""
+        typed = "\n".join(statements) + "\n"
+        self._tool("postgres", "--single", "-D", str(directory), database, typed=typed)
 
     def _tool(self, name: str, *arguments: str, typed: str = "") -> None:
         command = [str(self.binaries / name), *arguments]

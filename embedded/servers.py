@@ -64,7 +64,14 @@ def servers(layout: Layout, secrets: Secrets, ports: Mapping[str, int]) -> list[
 
 def _postgres(directory: Path, binaries: Path, *, secrets: Secrets, port: int) -> Recipe:
     identity = identity_for(binaries / "postgres", directory)
-    cluster = Cluster(directory, binaries, identity, admin=secrets.postgres_admin, app=secrets.postgres_app)
+    cluster = Cluster(
+        directory,
+        binaries,
+        identity,
+        admin=secrets.postgres_admin,
+        owner=secrets.postgres_owner,
+        app=secrets.postgres_app,
+    )
     return Recipe(
         name="postgres",
         command=(str(binaries / "postgres"), *cluster.options(port)),

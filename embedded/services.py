@@ -17,9 +17,12 @@ WORKER_STOP_SECONDS = 3.5
 """Time to hand a running job back."""
 WEB_STOP_SECONDS = 2.5
 FLOWER_USER = "admin"
+MIGRATE_ONLY = ("DATABASE_OWNER_URL",)
+"""Who may change the schema runs once; what goes on running may not."""
 API_ONLY = ("DATABASE_URL", "JWT_SECRET")
 """ml-service and its workers have no credential of the database, and cannot make tokens."""
 NOT_INHERITED = (
+    *MIGRATE_ONLY,
     *API_ONLY,
     # A dozen processes import the same libraries, again at every start: compiled once, that takes half the time.
     "PYTHONDONTWRITEBYTECODE",
@@ -49,16 +52,12 @@ class Addresses:
     def ml_url(self) -> str:
         return f"http://{_reachable(self.ml_host)}:{self.ml_port}"
 
-    @property
-    def docs_origins(self) -> str:
-        """Where a browser may show ml-service's documentation, whose Authorize button signs in at api-server."""
-        return f"{self.ml_url},http://localhost:{self.ml_port}"
-
 
 def settings(
     layout: Layout, secrets: Secrets, ports: Mapping[str, int], addresses: Addresses
 ) -> dict[str, str]:
     """Every environment variable that our processes read, for this platform."""
+    database = f"127.0.0.1:{ports['postgres']}/platform"
     return {
         "ENVIRONMENT": "development",
         "LOG_FORMAT": "json",
@@ -70,8 +69,8 @@ def settings(
         "ML_INTERNAL_URL": addresses.ml_url,
         "PUBLIC_API_URL": addresses.api_url,
         "PUBLIC_ML_URL": addresses.ml_url,
-        "CORS_ORIGINS": os.environ.get("CORS_ORIGINS") or addresses.docs_origins,
-        "DATABASE_URL": f"postgresql+asyncpg://app:{secrets.postgres_app}@127.0.0.1:{ports['postgres']}/platform",
+        "DATABASE_URL": f"postgresql+asyncpg://app:{secrets.postgres_app}@{database}",
+        "DATABASE_OWNER_URL": f"postgresql+asyncpg://owner:{secrets.postgres_owner}@{database}",
         "PGSSLMODE": "disable",  # else the client looks for keys in the home directory
         "BROKER_URL": f"redis://:{secrets.broker}@127.0.0.1:{ports['redis-broker']}/0",
         "CACHE_URL": f"redis://:{secrets.cache}@127.0.0.1:{ports['redis-cache']}/0",
@@ -112,10 +111,18 @@ def inherited() -> dict[str, str]:
 def services(
     layout: Layout, secrets: Secrets, ports: Mapping[str, int], addresses: Addresses
 ) -> list[Recipe]:
-    api = settings(layout, secrets, ports, addresses)
-    ml = {name: value for name, value in api.items() if name not in API_ONLY}
+    everything = settings(layout, secrets, ports, addresses)
+    api = _without(MIGRATE_ONLY, everything)
+    ml = _without(API_ONLY, api)
     flower = {**api, "FLOWER_BASIC_AUTH": f"{FLOWER_USER}:{secrets.flower}"}
     return [
+        Recipe(
+            name="migrate",
+            command=_python("api_server.cli", "migrate"),
+            environment=everything,
+            needs=("postgres",),
+            once=True,
+        ),
         *_one_shots(api, credentials=layout.credentials),
         *_web(api, ml, addresses),
         *_workers(api, ml),
@@ -123,17 +130,14 @@ def services(
     ]
 
 
+def _without(names: tuple[str, ...], environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name not in names}
+
+
 def _one_shots(api: Mapping[str, str], *, credentials: Path) -> list[Recipe]:
     seed = _python("api_server.cli", "seed-accounts", "--file", str(credentials))
     storage = _python("api_server.cli", "prepare-storage")
     return [
-        Recipe(
-            name="migrate",
-            command=_python("api_server.cli", "migrate"),
-            environment=api,
-            needs=("postgres",),
-            once=True,
-        ),
         Recipe(name="prepare-storage", command=storage, environment=api, needs=("s3",), once=True),
         Recipe(name="seed-accounts", command=seed, environment=api, needs=("migrate",), once=True),
     ]

@@ -29,10 +29,11 @@ def fresh(environment: Environment) -> Environment:
     secrets = json.loads((Path(environment["PLATFORM_DATA_DIR"]) / "secrets.json").read_text())
     server = environment["DATABASE_URL"].replace("+asyncpg", "").rpartition("@")[2].rpartition("/")[0]
     admin = f"postgresql://postgres:{secrets['postgres_admin']}@{server}/postgres"
-    asked(admin, f"CREATE DATABASE {name} OWNER app")
+    asked(admin, f"CREATE DATABASE {name} OWNER owner")
     return {
         **environment,
         "DATABASE_URL": environment["DATABASE_URL"].replace("/platform", f"/{name}"),
+        "DATABASE_OWNER_URL": environment["DATABASE_OWNER_URL"].replace("/platform", f"/{name}"),
         "S3_BUCKET": name.replace("_", "-"),
         "ADMIN_PASSWORD": ADMIN_PASSWORD,
         "DEMO_PASSWORD": DEMO_PASSWORD,
@@ -114,6 +115,15 @@ class TestPrepare:
         active = asked(dsn, "SELECT username, is_active FROM users ORDER BY username")
         assert active == [("admin", True), ("demo", False)]
 
+    def test_of_a_database_with_one_role_says_what_that_means(self, fresh: Environment) -> None:
+        ran = prepare(fresh, DATABASE_URL=fresh["DATABASE_OWNER_URL"], DATABASE_OWNER_URL="")
+
+        assert (ran.returncode, ran.stderr) == (0, "")
+        lines = [json.loads(line) for line in ran.stdout.splitlines()]
+        (weak,) = [each for each in lines if each["message"] == "rights.excess"]
+        assert weak["log.level"] == "warning"
+        assert "only as strong as their triggers" in weak["reason"]
+
     def test_makes_no_account_without_a_password(self, fresh: Environment) -> None:
         assert prepare(fresh, ADMIN_PASSWORD="", DEMO_PASSWORD="").returncode == 0
 
@@ -147,6 +157,16 @@ class TestFaults:
             ("DATABASE_URL", "@[0-9.]+", "@nowhere.invalid", ["DATABASE_URL", "did not answer within 1 s"]),
             ("DATABASE_URL", "postgres.*://", "postgres", ["DATABASE_URL is no address"]),
             ("DATABASE_URL", ":[0-9]+/", ":99999/", ["DATABASE_URL is no address"]),
+            ("DATABASE_URL", "/fresh.*", "/platform", ["lead to two databases", "name the same in both"]),
+            (
+                "DATABASE_OWNER_URL",
+                "owner:",
+                "owner:wrong",
+                ["password of DATABASE_OWNER_URL", "no such role"],
+            ),
+            ("DATABASE_OWNER_URL", "postgres.*://", "postgres", ["DATABASE_OWNER_URL is no address"]),
+            ("DATABASE_OWNER_URL", ":[0-9]+/", ":1/", ["DATABASE_OWNER_URL", "did not answer within 1 s"]),
+            ("DATABASE_OWNER_URL", ".*", "", ["may not change the schema", "owner of the database"]),
             ("S3_SECRET_KEY", "^", "wrong", ["refuses S3_ACCESS_KEY and S3_SECRET_KEY", "SignatureDoesNot"]),
             ("S3_ACCESS_KEY", "^", "nobody", ["refuses S3_ACCESS_KEY and S3_SECRET_KEY", "InvalidAccessKey"]),
             ("S3_ENDPOINT", ":[0-9]+", ":1", ["S3_ENDPOINT", "did not answer within 1 s"]),
@@ -168,13 +188,15 @@ class TestFaults:
             assert each in ran.stderr
         secret = fresh["DATABASE_URL"].rpartition("@")[0].rpartition(":")[2]
         assert secret not in ran.stdout + ran.stderr
+        assert (
+            fresh["DATABASE_OWNER_URL"].rpartition("@")[0].rpartition(":")[2] not in ran.stdout + ran.stderr
+        )
         assert fresh["S3_SECRET_KEY"] not in ran.stdout + ran.stderr
 
     def test_of_a_schema_that_is_newer_are_told(self, fresh: Environment) -> None:
         prepare(fresh)
-        asked(
-            fresh["DATABASE_URL"].replace("+asyncpg", ""), "UPDATE alembic_version SET version_num = '9999'"
-        )
+        owner = fresh["DATABASE_OWNER_URL"].replace("+asyncpg", "")
+        asked(owner, "UPDATE alembic_version SET version_num = '9999'")
 
         ran = prepare(fresh)
 

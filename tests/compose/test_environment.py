@@ -1,3 +1,4 @@
+import re
 import stat
 from pathlib import Path
 
@@ -99,6 +100,13 @@ class TestFaults:
         assert "no value for S3_SECRET_KEY, JWT_SECRET" in fault or "no value for JWT_SECRET" in fault
         assert "JWT_SECRET=" in fault
         assert "S3_SECRET_KEY=" in fault
+
+    def test_of_a_file_of_an_earlier_release_say_what_is_to_be_added(self, env_file: Path) -> None:
+        (fault,) = environment(env_file, "POSTGRES_OWNER_PASSWORD=").faults()
+
+        assert "which earlier releases did not know" in fault
+        assert '"Database roles" in docs/deployment.md' in fault
+        assert re.search(r"^    POSTGRES_OWNER_PASSWORD=[0-9a-f]{64}$", fault, re.MULTILINE)
 
     def test_ask_for_the_secrets_of_chosen_profiles_only(self, env_file: Path) -> None:
         assert environment(env_file, "ELASTIC_PASSWORD=").faults() == []

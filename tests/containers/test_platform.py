@@ -132,6 +132,14 @@ class TestContainers:
             assert "DATABASE_URL" not in variables
             assert "JWT_SECRET" not in variables
 
+    def test_of_what_goes_on_running_cannot_change_the_schema(self, platform: Platform) -> None:
+        for service in ("api-server", "relay", "worker-general", "beat"):
+            assert "_OWNER_" not in " ".join(platform.containers(service)[0]["Config"]["Env"])
+        question = "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'"
+        psql = ("exec", "-T", "postgres", "psql", "-U", "postgres", "-d", "mlp", "-Atc")
+
+        assert platform.compose(*psql, question).split() == ["mlp_owner"]
+
 
 class TestPeople:
     def test_run_the_test_script(self, platform: Platform) -> None:

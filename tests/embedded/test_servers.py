@@ -16,6 +16,7 @@ from minio import Minio
 from minio.error import S3Error
 
 from embedded import Platform
+from embedded.postgres import OWNER_MARK
 from embedded.servers import SERVERS
 from tests.embedded.processes import await_death, await_that
 
@@ -31,8 +32,8 @@ def platform(data_dir: Path) -> Iterator[Platform]:
         yield platform
 
 
-async def postgres(platform: Platform, statement: str) -> object:
-    dsn = platform.env["DATABASE_URL"].replace("+asyncpg", "")
+async def postgres(platform: Platform, statement: str, *, who: str = "DATABASE_OWNER_URL") -> object:
+    dsn = platform.env[who].replace("+asyncpg", "")
     connection = await asyncpg.connect(dsn, timeout=5)
     try:
         return await connection.fetchval(statement)
@@ -65,9 +66,21 @@ async def assert_kept(platform: Platform) -> None:
 
 
 class TestFirstStart:
-    async def test_postgres_owner_is_no_superuser(self, platform: Platform) -> None:
-        assert str(await postgres(platform, "SHOW server_version")) >= "18"
-        assert await postgres(platform, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user") is False
+    @pytest.mark.parametrize("who", ["DATABASE_URL", "DATABASE_OWNER_URL"])
+    async def test_nobody_is_superuser_in_postgres(self, platform: Platform, who: str) -> None:
+        question = (
+            "SELECT rolsuper OR rolcreaterole OR rolcreatedb FROM pg_roles WHERE rolname = current_user"
+        )
+
+        assert str(await postgres(platform, "SHOW server_version", who=who)) >= "18"
+        assert await postgres(platform, question, who=who) is False
+
+    async def test_only_the_owner_makes_tables(self, platform: Platform) -> None:
+        await postgres(platform, "CREATE TABLE made (id integer)")
+
+        for statement in ("CREATE TABLE more (id integer)", "SELECT * FROM made", "DROP TABLE made"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await postgres(platform, statement, who="DATABASE_URL")
 
     def test_broker_never_evicts_and_keeps_a_log(self, platform: Platform) -> None:
         settings = broker(platform).config_get("*")
@@ -115,7 +128,7 @@ class TestFirstStart:
             assert not [each for each in passwords if each in line]
 
 
-URLS = ("DATABASE_URL", "BROKER_URL", "CACHE_URL")
+URLS = ("DATABASE_URL", "DATABASE_OWNER_URL", "BROKER_URL", "CACHE_URL")
 
 
 class TestNextStart:
@@ -154,6 +167,51 @@ class TestNextStart:
 
         with Platform(tmp_path, services=()) as platform:
             assert await postgres(platform, "SELECT 1") == 1
+
+
+class TestDirectoryOfBefore:
+    """`app` owned the database once: the next start gives all to `owner`."""
+
+    @pytest.fixture
+    async def old(self, tmp_path: Path) -> Path:
+        with Platform(tmp_path, services=()) as platform:
+            await write_everywhere(platform)
+            admin = await asyncpg.connect(platform.admin_database_url)
+            await admin.execute("ALTER DATABASE platform OWNER TO app")
+            await admin.close()
+            admin = await asyncpg.connect(platform.admin_database_url, database="platform")
+            await admin.execute("REASSIGN OWNED BY owner TO app; DROP OWNED BY owner; DROP ROLE owner")
+            await admin.close()
+        (tmp_path / "postgres" / OWNER_MARK).unlink()
+        return tmp_path
+
+    async def test_is_handed_over_with_its_data(self, old: Path) -> None:
+        for _ in range(2):
+            with Platform(old, services=()) as platform:
+                await assert_kept(platform)
+                with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                    await postgres(platform, "SELECT value FROM kept", who="DATABASE_URL")
+                with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                    await postgres(platform, "CREATE TABLE more (id integer)", who="DATABASE_URL")
+
+    async def test_is_handed_over_again_if_that_was_broken_off(self, old: Path) -> None:
+        with Platform(old, services=()):
+            pass
+        (old / "postgres" / OWNER_MARK).unlink()
+
+        with Platform(old, services=()) as platform:
+            await assert_kept(platform)
+
+    async def test_is_handed_over_also_after_a_crash(self, old: Path) -> None:
+        with Platform(old, services=()) as platform:
+            (old / "postgres" / OWNER_MARK).unlink()
+            pid = platform.pid("postgres")
+            platform.kill("postgres")
+            await_that(partial(has_new_process, platform, "postgres", pid), seconds=10)
+            await_that(lambda: platform.is_ready("postgres"), seconds=10)
+
+            await assert_kept(platform)
+        assert (old / "postgres" / OWNER_MARK).exists()
 
 
 class TestKilling:

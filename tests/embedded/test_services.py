@@ -32,14 +32,21 @@ def test_only_the_api_s_own_processes_may_enter_the_database(recipes: dict[str, 
         assert credentials.isdisjoint(recipe.environment) is (name in ML_FAMILY), name
 
 
+def test_only_migrations_may_change_the_schema(recipes: dict[str, Recipe]) -> None:
+    assert {name for name, recipe in recipes.items() if "DATABASE_OWNER_URL" in recipe.environment} == {
+        "migrate"
+    }
+
+
 def test_credentials_of_the_shell_are_not_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://somewhere")
+    monkeypatch.setenv("DATABASE_OWNER_URL", "postgresql://somewhere")
     monkeypatch.setenv("PGPASSWORD", "of another database")
     monkeypatch.setenv("LOG_LEVEL", "DEBUG")
 
     passed_on = inherited()
 
-    assert {"DATABASE_URL", "PGPASSWORD"}.isdisjoint(passed_on)
+    assert {"DATABASE_URL", "DATABASE_OWNER_URL", "PGPASSWORD"}.isdisjoint(passed_on)
     assert passed_on["LOG_LEVEL"] == "DEBUG"
 
 

@@ -74,6 +74,7 @@ OF_PREPARING = {
     "ADMIN_PASSWORD",
     "DEMO_PASSWORD",
     "PREPARE_PATIENCE_SECONDS",
+    "DATABASE_OWNER_URL",
 }
 
 
@@ -225,7 +226,8 @@ class TestImages:
 
 class TestVariables:
     def test_stand_in_the_example_with_the_same_default(self, documented: dict[str, str]) -> None:
-        composite = {"DATABASE_URL", "BROKER_URL", "CACHE_URL"}  # an address of our own server, unless given
+        composite = {"DATABASE_URL", "DATABASE_OWNER_URL", "BROKER_URL", "CACHE_URL"}  # our own, unless given
+        composite.add("TRUSTED_PROXIES")  # nginx, which is all that containers are reached through
         of_the_commands = {"REVISION", "TLS_DIGEST"}
         for name, default in re.findall(r"\$\{([A-Z0-9_]+):-([^${}]*)\}", TEXT):
             assert name in documented or name in of_the_commands, name
@@ -274,6 +276,15 @@ class TestVariables:
         for name in (*ML_PROCESSES, "flower", "nginx"):
             assert not {"DATABASE_URL", "JWT_SECRET"} & set(services[name]["environment"]), name
 
+    def test_that_change_the_schema_are_known_to_nothing_that_goes_on_running(
+        self, services: dict[str, Service]
+    ) -> None:
+        """Postgres itself needs the password when its volume is new."""
+        holders = {name for name, service in services.items() if "_OWNER_" in str(service.get("environment"))}
+
+        assert holders == {"migrate", "postgres"}
+        assert "migrate" in ONE_SHOTS
+
 
 class TestNeighbours:
     def test_of_nginx_are_services(self, services: dict[str, Service]) -> None:
@@ -313,7 +324,9 @@ def hosts(job: dict[str, Any]) -> Iterator[str]:
 def test_roles_are_made_and_no_tables() -> None:
     text = "".join(path.read_text() for path in (REPOSITORY / "init-db").iterdir())
 
-    assert {"mlp_app", "mlp_grafana", "mlp_exporter"} <= set(re.findall(r"CREATE ROLE (\w+)", text))
+    assert {"mlp_owner", "mlp_app", "mlp_grafana", "mlp_exporter"} <= set(
+        re.findall(r"CREATE ROLE (\w+)", text)
+    )
     assert "CREATE TABLE" not in text
 
 

@@ -41,6 +41,7 @@ class TestApiServer:
 
     def test_names_each_unsafe_secret(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("DATABASE_URL", "postgresql+asyncpg://app:app@postgres/platform")
+        monkeypatch.setenv("DATABASE_OWNER_URL", "postgresql+asyncpg://owner:owner@postgres/platform")
         monkeypatch.setenv("JWT_SECRET", "example" * 6)
         monkeypatch.setenv("ADMIN_PASSWORD", "admin")
         monkeypatch.setenv("DEMO_PASSWORD", STRONG)
@@ -48,6 +49,7 @@ class TestApiServer:
         said = refusal(ApiSettings)
 
         assert "DATABASE_URL: the password in it must be at least 16 bytes long; make one with" in said
+        assert "DATABASE_OWNER_URL: the password in it must be at least 16 bytes long; make one with" in said
         assert "JWT_SECRET: holds the placeholder 'example'" in said
         assert "ADMIN_PASSWORD: must be at least 12 bytes long" in said
         assert "leave DEMO_PASSWORD empty" in said

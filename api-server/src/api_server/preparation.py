@@ -18,7 +18,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from api_server import tables
-from api_server.auth import service as auth
+from api_server.auth import accounts
 from api_server.auth.errors import AccountTaken
 from api_server.auth.schemas import RegisterIn
 from api_server.database import (
@@ -30,6 +30,7 @@ from api_server.database import (
     make_sessions,
     transaction,
 )
+from api_server.rights import TwoDatabases
 from api_server.settings import Settings
 from platform_kit.contract.access import Role
 from platform_kit.plumbing.object_store import ObjectStore, StorageRefused, StorageUnavailable
@@ -38,10 +39,8 @@ from platform_kit.plumbing.settings import MAX_PORT, Environment
 RETRY_SECONDS = 1.0
 DEMO_USERNAME, DEMO_EMAIL = "demo", "demo@example.com"
 INSUFFICIENT_PRIVILEGE = "42501"
-NO_ADDRESS = (
-    "DATABASE_URL is no address; write postgresql+asyncpg://USER:PASSWORD@HOST:PORT/DATABASE, with special characters "
-    "of the password percent-encoded."
-)
+OF_COMPOSE = {"DATABASE_URL": "POSTGRES_APP_PASSWORD", "DATABASE_OWNER_URL": "POSTGRES_OWNER_PASSWORD"}
+"""Where Compose takes the password of each from."""
 
 log = structlog.get_logger(__name__)
 
@@ -63,15 +62,10 @@ class Account:
 
 def prepare(settings: Settings, alembic: Config) -> None:
     """Raises NotPrepared, DatabaseUnavailable, StorageUnavailable."""
-    address = _database_address(settings)
-    _patiently(
-        lambda: asyncio.run(_database_lets_us_in(settings)),
-        away=(OSError, asyncpg.PostgresError, *DATABASE_FAULTS),
-        what=f"Postgres at {address} (DATABASE_URL)",
-        patience_seconds=settings.prepare_patience_seconds,
-    )
+    for name, url in _database_urls(settings).items():
+        _await_database(name, url, patience_seconds=settings.prepare_patience_seconds)
     _migrate(alembic)
-    log.info("prepare.database_ready", address=address)
+    log.info("prepare.database_ready", address=_address("DATABASE_URL", settings.database_url))
     _patiently(
         lambda: _prepare_storage(settings),
         away=(StorageUnavailable,),
@@ -81,6 +75,21 @@ def prepare(settings: Settings, alembic: Config) -> None:
     log.info("prepare.storage_ready", bucket=settings.s3_bucket)
     asyncio.run(_make_accounts(settings))
     log.info("prepare.done")
+
+
+def _database_urls(settings: Settings) -> dict[str, SecretStr]:
+    """Of the application, and of the owner where that is another role."""
+    urls = {"DATABASE_URL": settings.database_url, "DATABASE_OWNER_URL": settings.database_owner_url}
+    return {name: url for name, url in urls.items() if url}
+
+
+def _await_database(name: str, url: SecretStr, *, patience_seconds: float) -> None:
+    _patiently(
+        lambda: asyncio.run(_database_lets_us_in(name, url)),
+        away=(OSError, asyncpg.PostgresError, *DATABASE_FAULTS),
+        what=f"Postgres at {_address(name, url)} ({name})",
+        patience_seconds=patience_seconds,
+    )
 
 
 def _patiently(
@@ -102,30 +111,42 @@ def _patiently(
         time.sleep(RETRY_SECONDS)
 
 
-def _database_address(settings: Settings) -> str:
+def _address(name: str, secret: SecretStr) -> str:
+    """Host and port in a setting that leads to the database."""
     try:
-        url = make_url(settings.database_url.get_secret_value())
+        url = make_url(secret.get_secret_value())
     except (ArgumentError, ValueError):
-        raise NotPrepared(NO_ADDRESS) from None
+        raise NotPrepared(_no_address(name)) from None
     port = url.port or 5432
     if port > MAX_PORT:
-        raise NotPrepared(NO_ADDRESS)
+        raise NotPrepared(_no_address(name))
     return f"{url.host}:{port}"
 
 
-async def _database_lets_us_in(settings: Settings) -> None:
-    dsn = settings.database_url.get_secret_value().replace("+asyncpg", "", 1)
+def _no_address(name: str) -> str:
+    return (
+        f"{name} is no address; write postgresql+asyncpg://USER:PASSWORD@HOST:PORT/DATABASE, with special characters "
+        "of the password percent-encoded."
+    )
+
+
+async def _database_lets_us_in(name: str, url: SecretStr) -> None:
     try:
-        connection = await asyncpg.connect(dsn, timeout=3)
+        connection = await asyncpg.connect(url.get_secret_value().replace("+asyncpg", "", 1), timeout=3)
     except asyncpg.InvalidAuthorizationSpecificationError as error:
         raise NotPrepared(
-            f"Postgres refuses the user and password of DATABASE_URL ({error}); with Compose the password is "
-            "POSTGRES_APP_PASSWORD in .env. `init-db` sets passwords on a new volume only: write down the one that the "
-            "volume was made with, or change it in the database with ALTER ROLE."
+            f"Postgres refuses the user and password of {name} ({error}); with Compose the password is "
+            f"{OF_COMPOSE[name]} in .env. `init-db` makes roles with their passwords on a new volume only: write down "
+            "the one that the volume was made with, change it in the database with ALTER ROLE, or, if there is no such "
+            'role yet, make it: docs/deployment.md, "Database roles".'
+        ) from None
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise NotPrepared(
+            f"Postgres does not let the user of {name} in ({error}); give it the right: GRANT CONNECT ON DATABASE."
         ) from None
     except asyncpg.InvalidCatalogNameError as error:
         raise NotPrepared(
-            f"Postgres has no such database as DATABASE_URL names ({error}); correct the name, or create it."
+            f"Postgres has no such database as {name} names ({error}); correct the name, or create it."
         ) from None
     await connection.close()
 
@@ -133,6 +154,8 @@ async def _database_lets_us_in(settings: Settings) -> None:
 def _migrate(alembic: Config) -> None:
     try:
         command.upgrade(alembic, "head")
+    except TwoDatabases as error:
+        raise NotPrepared(f"{error}") from None
     except DATABASE_FAULTS as error:
         raise NotPrepared(
             f"The database went away while it was migrated ({error}); nothing was changed. Run this again."
@@ -149,7 +172,10 @@ def _migrate(alembic: Config) -> None:
 def _why_not_migrated(error: DBAPIError) -> str:
     state = str(getattr(error.orig, "sqlstate", ""))
     if state == INSUFFICIENT_PRIVILEGE:
-        return f"The user of DATABASE_URL may not change the schema ({error.orig}); make it the database's owner."
+        return (
+            f"The user of DATABASE_OWNER_URL, or without that of DATABASE_URL, may not change the schema ({error.orig})"
+            '; make it the owner of the database and of what is in it: docs/deployment.md, "Database roles".'
+        )
     if state.startswith(PASSING_STATES):
         return (
             f"The database was too busy to be migrated ({error.orig}); nothing was changed. Run this again."
@@ -188,7 +214,7 @@ async def _make_accounts(settings: Settings) -> None:
                     await _make_account(session, account)
         if settings.environment is Environment.PRODUCTION:
             async with transaction(make_sessions(engine)) as session:
-                if await auth.close_account(session, username=DEMO_USERNAME, email=DEMO_EMAIL):
+                if await accounts.close_account(session, username=DEMO_USERNAME, email=DEMO_EMAIL):
                     log.info("prepare.account_closed", username=DEMO_USERNAME)
     except DatabaseUnavailable as error:
         raise NotPrepared("The database went away before the accounts were made. Run this again.") from error
@@ -201,7 +227,7 @@ async def _make_account(session: AsyncSession, account: Account) -> None:
         body = RegisterIn(
             email=account.email, username=account.username, password=account.password.get_secret_value()
         )
-        made = await auth.make_account_once(session, body, role=account.role)
+        made = await accounts.make_account_once(session, body, role=account.role)
     except ValidationError as error:
         raise NotPrepared(" ".join(_sentences(account, error))) from None
     except AccountTaken:
