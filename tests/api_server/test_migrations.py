@@ -15,12 +15,14 @@ from api_server.settings import Settings
 
 READABLE = {
     *("users", "projects", "datasets", "dataset_versions", "jobs", "models", "model_versions", "deployments"),
+    *("api_keys", "audit_log"),
 }
 HOLD_ROWS_OF_USERS = {
     *("dataset_versions.columns", "dataset_versions.statistics", "dataset_versions.preview"),
     *("dataset_versions.key", "dataset_versions.error", "dataset_versions.file_name", "models.error"),
     *("jobs.request", "jobs.result", "jobs.error", "jobs.progress", "model_versions.manifest"),
     *("projects.config", "deployments.config", "users.email", "users.password_hash", "users.username"),
+    *("api_keys.sha256", "api_keys.prefix", "audit_log.details", "audit_log.address", "audit_log.username"),
 }
 COLUMNS = """
 SELECT table_name || '.' || column_name FROM information_schema.columns

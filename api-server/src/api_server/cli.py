@@ -15,7 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api_server import tables
 from api_server.archive import ArchiveRefused, read_objects, write_objects
-from api_server.auth import service as auth
+from api_server.audit import service as audit
+from api_server.audit.service import ChainBroken, Head
+from api_server.auth import accounts
 from api_server.auth.schemas import RegisterIn
 from api_server.database import DatabaseUnavailable, make_engine, make_sessions, transaction
 from api_server.preparation import NotPrepared
@@ -74,7 +76,7 @@ def seed_accounts(options: argparse.Namespace) -> None:
     async def seed(session: AsyncSession) -> None:
         for user in users:
             body = RegisterIn(email=user["email"], username=user["username"], password=user["password"])
-            await auth.make_account(session, body, role=Role(user["role"]))
+            await accounts.make_account(session, body, role=Role(user["role"]))
 
     asyncio.run(_in_transaction(seed))
 
@@ -86,9 +88,27 @@ def create_admin(options: argparse.Namespace) -> None:
     )
 
     async def make(session: AsyncSession) -> None:
-        await auth.make_account(session, body, role=Role.ADMIN)
+        await accounts.make_account(session, body, role=Role.ADMIN)
 
     asyncio.run(_in_transaction(make))
+
+
+def verify_audit(options: argparse.Namespace) -> None:
+    """Prove that nobody changed the audit log: compute its chain of hashes anew. Exit 1 if it does not hold."""
+    expected = options.expect and Head(int(options.expect[0]), options.expect[1])
+
+    async def verify() -> Head:
+        engine = make_engine(Settings.from_environment())
+        try:
+            return await audit.verify(make_sessions(engine), expected=expected)
+        finally:
+            await engine.dispose()
+
+    head = asyncio.run(verify())
+    sys.stdout.write(
+        f"The audit log holds: {head.seq} entries. Write this down elsewhere, and next time give\n"
+    )
+    sys.stdout.write(f"  --expect {head.seq} {head.hash}\n")
 
 
 async def _in_transaction(work: Callable[[AsyncSession], Awaitable[None]]) -> None:
@@ -108,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
         ("prepare-storage", prepare_storage),
         ("seed-accounts", seed_accounts),
         ("create-admin", create_admin),
+        ("verify-audit", verify_audit),
         ("export-objects", export_objects),
         ("import-objects", import_objects),
     ):
@@ -121,6 +142,10 @@ def _parser() -> argparse.ArgumentParser:
             )
         if run is seed_accounts:
             each.add_argument("--file", type=Path, required=True, help="credentials.json")
+        if run is verify_audit:
+            each.add_argument(
+                "--expect", nargs=2, metavar=("SEQ", "HASH"), help="an entry that must be there"
+            )
         if run is create_admin:
             each.add_argument("--email", required=True)
             each.add_argument("--username", required=True)
@@ -131,7 +156,7 @@ def main() -> None:
     options = _parser().parse_args()
     try:
         options.run(options)
-    except (DatabaseUnavailable, StorageUnavailable, NotPrepared, ArchiveRefused) as error:
+    except (DatabaseUnavailable, StorageUnavailable, NotPrepared, ArchiveRefused, ChainBroken) as error:
         sys.exit(f"{error}")
     except (ValidationError, OSError, KeyError, json.JSONDecodeError) as error:
         sys.exit(f"That did not work: {error}")

@@ -1,6 +1,6 @@
 """The unit of work: one request is one transaction, committed before the answer is sent."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -31,6 +31,8 @@ __all__ = [
     "SessionDep",
     "Sessions",
     "SessionsDep",
+    "after_commit",
+    "before_commit",
     "get_session",
     "get_sessions",
     "make_engine",
@@ -60,6 +62,8 @@ PASSING_STATES = ("08", "40", "53", "55P03", "57")
 SQLAlchemy has no class of its own for them; they come as plain DBAPIError.
 """
 
+
+_BEFORE_COMMIT, _AFTER_COMMIT = "before_commit", "after_commit"
 
 log = structlog.get_logger(__name__)
 
@@ -130,16 +134,22 @@ def _connect(dialect: Any, record: object, arguments: Any, options: Any) -> Any:
         raise ConnectionError(reason) from error
 
 
-def make_sessions(engine: AsyncEngine) -> Sessions:
-    return async_sessionmaker(engine, expire_on_commit=False)
+def make_sessions(engine: AsyncEngine, **known: object) -> Sessions:
+    """known: what code that has nothing but a session finds in its `info`."""
+    return async_sessionmaker(engine, expire_on_commit=False, info=known)
 
 
 @asynccontextmanager
 async def transaction(sessions: Sessions) -> AsyncIterator[AsyncSession]:
     """One transaction outside a request's own; a Postgres that is away is a 503, not a 500."""
     try:
-        async with sessions() as session, session.begin():
-            yield session
+        async with sessions() as session:
+            async with session.begin():
+                yield session
+                for step in session.info.pop(_BEFORE_COMMIT, ()):
+                    await step(session)
+            for say in session.info.pop(_AFTER_COMMIT, ()):
+                say()
     except StaleDataError as error:
         raise ChangedAtOnce from error
     except DATABASE_FAULTS as error:
@@ -148,6 +158,16 @@ async def transaction(sessions: Sessions) -> AsyncIterator[AsyncSession]:
         if not str(getattr(error.orig, "sqlstate", "")).startswith(PASSING_STATES):
             raise
         raise DatabaseUnavailable from error
+
+
+def before_commit(session: AsyncSession, step: Callable[[AsyncSession], Awaitable[None]]) -> None:
+    """Have `step` run as the last thing in this transaction, after the work and only if that went well."""
+    session.info.setdefault(_BEFORE_COMMIT, []).append(step)
+
+
+def after_commit(session: AsyncSession, step: Callable[[], None]) -> None:
+    """Have `step` run once this transaction is committed; it may neither fail nor wait, for nobody could help it."""
+    session.info.setdefault(_AFTER_COMMIT, []).append(step)
 
 
 class DatabaseUnavailable(Unavailable):

@@ -50,9 +50,14 @@ class StillRunning(Problem):
 
 
 def fingerprint(request: Request, body: Any) -> str:
-    """What makes two requests the same one: method, path and body."""
+    """What makes two requests the same one: method, path and body, and the project that the API key is bound to.
+
+    A bound key is not to hear again what its owner was told of another project.
+    """
     plain = body.model_dump(mode="json") if isinstance(body, BaseModel) else body
-    return hashlib.sha256(canonical_json([request.method, request.url.path.rstrip("/"), plain])).hexdigest()
+    bound_to = request.state.actor.bound_to
+    parts = [request.method, request.url.path.rstrip("/"), plain, *([str(bound_to)] if bound_to else [])]
+    return hashlib.sha256(canonical_json(parts)).hexdigest()
 
 
 async def once(

@@ -10,7 +10,11 @@ from fastapi import FastAPI
 from sqlalchemy import text
 
 from api_server import __version__
+from api_server.api_keys import router as api_keys
+from api_server.audit import router as audit
 from api_server.auth import router as auth
+from api_server.auth import users_router as users
+from api_server.auth.throttle import LoginThrottle
 from api_server.database import make_engine, make_sessions
 from api_server.datasets import router as datasets
 from api_server.deployments import internal as deployments_internal
@@ -19,9 +23,11 @@ from api_server.handlers import HANDLERS
 from api_server.jobs import internal as jobs_internal
 from api_server.jobs import router as jobs
 from api_server.ml_client import MlClient
+from api_server.notices import SENDER, NoticeSender
 from api_server.predictions import router as predictions
 from api_server.projects import internal as projects_internal
 from api_server.projects import router as projects
+from api_server.refusal_trail import RefusalTrail
 from api_server.registry import router as registry
 from api_server.settings import Settings
 from api_server.training import router as training
@@ -29,6 +35,8 @@ from platform_kit.plumbing.health import Check, health_router
 from platform_kit.plumbing.http import create_service, serve
 from platform_kit.plumbing.logging import set_up_logging
 from platform_kit.plumbing.object_store import ObjectStore
+from platform_kit.plumbing.rate_limits import RateLimits
+from platform_kit.plumbing.storable import check_json_bodies
 
 PREFIX = "/api/v1"
 DESCRIPTION = """From a table of data to a watched prediction endpoint:
@@ -38,6 +46,9 @@ Sign in with **Authorize** (a user name or e-mail, and a password), then try the
 
 TAGS = [
     {"name": "auth", "description": "Accounts and sessions: who is calling."},
+    {"name": "users", "description": "For administrators: accounts, roles, invitations."},
+    {"name": "api-keys", "description": "Credentials for programs, with scopes."},
+    {"name": "audit", "description": "For administrators: who did what, or was refused."},
     {"name": "projects", "description": "Workspaces that own datasets and models; their members."},
     {"name": "datasets", "description": "Files to learn from, with schema and statistics."},
     {"name": "models", "description": "Models, their trainings and versions."},
@@ -52,20 +63,30 @@ def create_app(settings: Settings) -> FastAPI:
     engine = make_engine(settings)
     store = ObjectStore.from_settings(settings)
     ml = MlClient(settings)
+    rate_limits = RateLimits.shared(
+        settings.cache_url.get_secret_value(),
+        address=settings.rate_limit_address,
+        principal=settings.rate_limit_principal,
+    )
     broker = redis.asyncio.from_url(
         settings.broker_url.get_secret_value(), socket_timeout=2, socket_connect_timeout=2, retry=None
     )
+
+    notices = NoticeSender(settings.cache_url.get_secret_value())
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         yield {
             "settings": settings,
-            "sessions": make_sessions(engine),
+            "sessions": make_sessions(engine, **{SENDER: notices}),
             "store": store,
             "ml": ml,
             "handlers": HANDLERS,
+            "throttle": LoginThrottle.from_settings(settings, app.state.rate_limits.counters),
         }
         await ml.close()
+        await notices.close()
+        await rate_limits.close()
         await broker.aclose()
         await engine.dispose()
 
@@ -95,12 +116,27 @@ def create_app(settings: Settings) -> FastAPI:
         settings=settings,
         tags=TAGS,
     )
+    app.state.rate_limits = rate_limits
+    check_json_bodies(app)
     # `training` before `registry`: its POST /models belongs to the same group of routes.
-    for room in (auth, projects, datasets, training, registry, jobs, deployments, predictions):
+    for room in (
+        auth,
+        users,
+        api_keys,
+        audit,
+        projects,
+        datasets,
+        training,
+        registry,
+        jobs,
+        deployments,
+        predictions,
+    ):
         app.include_router(room.router, prefix=PREFIX)
     for internal in (projects_internal, jobs_internal, deployments_internal):
         app.include_router(internal.router)
     app.include_router(health_router(__version__, checks))
+    app.add_middleware(RefusalTrail)
     return app
 
 

@@ -111,7 +111,7 @@ def _decode(params: PageParams, *, is_time: bool) -> tuple[Any, UUID]:
         if sort != params.sort or not isinstance(value, str | int | float):
             raise ValueError(sort)
         return (datetime.fromisoformat(str(value)) if is_time else value), UUID(row_id)
-    except (ValueError, TypeError, AttributeError, binascii.Error):
+    except (ValueError, TypeError, AttributeError, RecursionError, binascii.Error):
         raise _bad("cursor", text, "the `next_cursor` of a page with the same `sort`") from None
 
 

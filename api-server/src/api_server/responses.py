@@ -1,4 +1,4 @@
-"""The problem responses of a route, for OpenAPI."""
+"""What a route answers, for OpenAPI: the headers of its answers, and its problems."""
 
 from typing import Any
 
@@ -15,7 +15,14 @@ _MEANING = {
     413: "too large",
     415: "not a format that is accepted",
     422: "the request is understood and wrong; `errors` names each place",
+    429: "too often, or too many at once; try again after `Retry-After` seconds",
     503: "a part of the platform is away; try again after `Retry-After` seconds",
+}
+
+_HEADERS = {
+    "Location": "where to read it from now on",
+    "ETag": "names its state; a change that sends it as `If-Match` is made only if nobody else made one",
+    "Content-Disposition": "the name of the file",
 }
 
 
@@ -24,8 +31,16 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {
         status: {
             "description": _MEANING[status],
-            "model": ProblemDetail,
             "content": {MEDIA_TYPE: {"schema": schema}},
         }
         for status in statuses
     }
+
+
+def sends(status: int, *headers: str) -> dict[int | str, dict[str, Any]]:
+    """Headers that an answer with this status always has."""
+    described = {
+        name: {"description": _HEADERS[name], "required": True, "schema": {"type": "string"}}
+        for name in headers
+    }
+    return {status: {"headers": described}}

@@ -1,12 +1,16 @@
+from enum import StrEnum
 from pathlib import Path
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from platform_kit.contract.access import Role
+from platform_kit.plumbing.origins import names_of, origin_of
 from platform_kit.plumbing.secret_strength import MAKE_PASSWORD, MAKE_SECRET
 from platform_kit.plumbing.settings import (
     KitSettings,
     LongSecret,
+    OptionalLongSecret,
+    RateLimit,
     UrlWithPassword,
     is_production,
     refuse_weak,
@@ -15,25 +19,51 @@ from platform_kit.plumbing.settings import (
 MIN_ADMIN_PASSWORD_BYTES = 12
 
 
+class Registration(StrEnum):
+    """Who may make an account."""
+
+    OPEN = "open"
+    INVITATION = "invitation"
+    CLOSED = "closed"
+
+
 class Settings(KitSettings):
     """Every variable that the api-server's processes read: web, relay, `general` worker, beat, command line."""
 
     api_host: str = "127.0.0.1"
     api_port: int = 8000
-    public_api_url: str = "http://127.0.0.1:8000"
-    public_ml_url: str = "http://127.0.0.1:8001"
     ml_internal_url: str = "http://127.0.0.1:8001"
 
     database_url: UrlWithPassword = Field(
         description="write postgresql+asyncpg://USER:PASSWORD@HOST:PORT/DATABASE"
     )
+    database_owner_url: UrlWithPassword | None = None
+    """Of the role that owns the schema; only preparing reads it. None: the role of DATABASE_URL owns it."""
     database_pool_size: int = 10
 
+    rate_limit_address: RateLimit = "3000/minute"
+    rate_limit_principal: RateLimit = "6000/minute"
+
     jwt_secret: LongSecret = Field(description=MAKE_SECRET)
-    access_token_seconds: int = 900
+    jwt_secret_previous: OptionalLongSecret = SecretStr("")
+    """Empty: no key is being replaced."""
+    access_token_seconds: int = Field(default=600, ge=1)
     refresh_token_seconds: int = 30 * 24 * 3600
     refresh_grace_seconds: float = 10
+    login_failures_per_hour: int = Field(default=100, ge=1)
+    login_failures_per_address_hour: int = Field(default=1000, ge=1)
+    login_trickle_seconds: int = Field(default=10, ge=1)
+    registration: Registration = Registration.OPEN
     registration_role: Role = Role.DATA_SCIENTIST
+    registration_limit: RateLimit = "600/hour"
+    """For each address; also of asking for, and trying, a password reset."""
+    api_key_days: int = Field(default=90, ge=0)
+    """How long a key lasts whose maker names no end; 0: it does not end by itself."""
+
+    quota_dataset_bytes: int = Field(default=100 * 1024**3, ge=0)
+    quota_models: int = Field(default=10_000, ge=0)
+    quota_jobs_at_once: int = Field(default=1_000, ge=0)
+    """Of each project, unless an administrator gives it its own."""
 
     prepare_patience_seconds: float = Field(default=60, ge=0)
     admin_username: str = "admin"
@@ -62,6 +92,24 @@ class Settings(KitSettings):
     platform_data_dir: Path = Path(".data")
     s3_noncurrent_days: int = Field(default=30, ge=0)
     """0: the bucket keeps no older versions."""
+
+    @field_validator("jwt_secret_previous")
+    @classmethod
+    def _keys_differ(cls, previous: SecretStr, info: ValidationInfo) -> SecretStr:
+        if is_production(info) and previous == info.data.get("jwt_secret"):
+            raise ValueError("must not be JWT_SECRET itself; name the key before it, or leave it empty")
+        return previous
+
+    @property
+    def calling_pages(self) -> tuple[str, ...]:
+        """The documentation of ml-service signs in here; where both have one origin, it needs no leave."""
+        page = origin_of(self.public_ml_url)
+        return () if page == origin_of(self.public_api_url) else names_of(page)
+
+    @property
+    def schema_url(self) -> SecretStr:
+        """How the schema is changed: as its owner."""
+        return self.database_owner_url or self.database_url
 
     @field_validator("admin_password")
     @classmethod

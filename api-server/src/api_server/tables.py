@@ -1,5 +1,6 @@
 """Imports every room's tables, so that Alembic, the worker and the relay see one complete metadata."""
 
+from api_server.audit_trail import AuditEntry
 from api_server.auth import models as auth
 from api_server.database import Base
 from api_server.datasets import models as datasets
@@ -14,6 +15,7 @@ from api_server.registry import models as registry
 metadata = Base.metadata
 
 __all__ = [
+    "AuditEntry",
     "Doorbell",
     "IdempotentAnswer",
     "auth",

@@ -5,6 +5,7 @@ import httpx2
 import pytest
 from sqlalchemy import select, update
 
+from api_server.audit_trail import AuditEntry
 from api_server.auth.models import RefreshToken, Session, User
 from api_server.database import Sessions, transaction
 from api_server.settings import Settings
@@ -85,7 +86,7 @@ class TestToken:
         answer = await log_in(client, name)
 
         body = answer.json()
-        assert (answer.status_code, body["token_type"], body["expires_in"]) == (200, "bearer", 900)
+        assert (answer.status_code, body["token_type"], body["expires_in"]) == (200, "bearer", 600)
         assert answer.headers["Cache-Control"] == "no-store"
         assert await me(client, body["access_token"]) == 200
 
@@ -150,6 +151,47 @@ class TestRefresh:
         assert {each.json()["refresh_token"] for each in answers if each.status_code == 200} != set()
         assert len({each.text for each in answers if each.status_code == 200}) == 1
 
+    async def test_by_32_at_once_leaves_one_lineage_and_throws_nobody_out(
+        self, client: httpx2.AsyncClient, maker: SignedIn, sessions: Sessions
+    ) -> None:
+        answers = await asyncio.gather(*(refresh(client, maker.refresh_token) for _ in range(32)))
+
+        assert {each.status_code for each in answers} == {200}
+        assert len({each.text for each in answers}) == 1
+        async with transaction(sessions) as session:
+            unused = (await session.scalars(select(RefreshToken).where(RefreshToken.used_at.is_(None)))).all()
+        assert len(unused) == 1
+        assert (await refresh(client, answers[0].json()["refresh_token"])).status_code == 200
+
+    async def test_of_a_grandparent_ends_the_family_within_the_grace_and_is_audited(
+        self, client: httpx2.AsyncClient, maker: SignedIn, sessions: Sessions
+    ) -> None:
+        first = (await refresh(client, maker.refresh_token)).json()
+        second = (await refresh(client, first["refresh_token"])).json()
+
+        replay = await refresh(client, maker.refresh_token)
+
+        unknown = await refresh(client, "0" * 64)
+        same = ("status", "code", "detail", "title")
+        assert [replay.json()[each] for each in same] == [unknown.json()[each] for each in same]
+        assert (await refresh(client, second["refresh_token"])).status_code == 401
+        assert await me(client, second["access_token"]) == 401
+        async with transaction(sessions) as session:
+            entry = await session.scalar(select(AuditEntry).where(AuditEntry.code == "refresh_token_reused"))
+        assert entry is not None
+        assert (entry.outcome, entry.user_id, entry.request_id) == (
+            "refused",
+            maker.id,
+            replay.headers["X-Request-ID"],
+        )
+
+    async def test_survives_a_lost_answer(self, client: httpx2.AsyncClient, maker: SignedIn) -> None:
+        await refresh(client, maker.refresh_token)  # the answer never arrives
+
+        retry = await refresh(client, maker.refresh_token)
+
+        assert await me(client, retry.json()["access_token"]) == 200
+
     @pytest.mark.parametrize("token", ["x", "é", "0" * 64, "0" * 200])
     async def test_refuses_what_it_never_gave(self, client: httpx2.AsyncClient, token: str) -> None:
         assert (await refresh(client, token)).status_code == 401
@@ -187,6 +229,17 @@ class TestSessions:
         assert (await maker.http.delete(f"/auth/sessions/{not_this}")).status_code == 204
         assert await me(client, second) == 401
         assert (await maker.http.get("/auth/me")).status_code == 200
+
+    async def test_end_all_at_once(
+        self, client: httpx2.AsyncClient, maker: SignedIn, other: SignedIn
+    ) -> None:
+        second = (await log_in(client, maker.username)).json()["access_token"]
+
+        assert (await maker.http.delete("/auth/sessions")).status_code == 204
+
+        assert await me(client, second) == 401
+        assert (await maker.http.get("/auth/me")).status_code == 401
+        assert (await other.http.get("/auth/me")).status_code == 200
 
     async def test_end_when_the_password_changes_but_for_this_one(
         self, client: httpx2.AsyncClient, maker: SignedIn

@@ -199,6 +199,16 @@ class TestVersions:
         assert (await maker.http.get(f"/datasets/{dataset['id']}")).json()["version"] == 2
         assert (await maker.http.get(f"{url}/3")).json()["code"] == "dataset_version_not_found"
 
+    @pytest.mark.parametrize("number", [0, -1, 2**31, 2**63, 10**30])
+    @pytest.mark.parametrize("what", ["", "/profile", "/preview", "/download"])
+    async def test_have_numbers_that_can_be_kept(self, maker: SignedIn, what: str, number: int) -> None:
+        dataset_id = (await upload(maker))["id"]
+
+        answer = await maker.http.get(f"/datasets/{dataset_id}/versions/{number}{what}")
+
+        assert answer.status_code == 422
+        assert [each["code"] for each in answer.json()["errors"]] == ["out_of_range"]
+
     async def test_of_a_foreign_dataset_are_not_found(self, maker: SignedIn, other: SignedIn) -> None:
         dataset = await upload(maker)
 

@@ -250,6 +250,13 @@ class TestEndpoints:
         assert served[0] is None
         assert [each["version"] for each in served[1:]] == [1, 2]
 
+    @pytest.mark.parametrize("moment", ["0", "0.5", "2026-11-01T12:00:00", "9999-12-31T23:59:59-14:00"])
+    async def test_are_asked_about_a_moment(self, maker: SignedIn, moment: str) -> None:
+        answer = await maker.http.get("/endpoints/churn/served", params={"at": moment})
+
+        assert answer.status_code == 422
+        assert [each["pointer"] for each in answer.json()["errors"]] == ["query:at"]
+
     async def test_roll_back_to_the_version_before(
         self, maker: SignedIn, worker: Worker, replica: FakeReplica
     ) -> None:

@@ -53,7 +53,13 @@ class TestForget:
         async with transaction(sessions) as session:
             counts = await CHORES["forget"](session, settings)
 
-        assert counts == {"sessions": 1, "idempotency_keys": 1, "job_events": 3, "replicas": 1}
+        assert counts == {
+            "sessions": 1,
+            "invitations_and_resets": 0,
+            "idempotency_keys": 1,
+            "job_events": 3,
+            "replicas": 1,
+        }
         assert (await count(sessions, Session), await count(sessions, RefreshToken)) == (1, 1)
         assert (await count(sessions, Job), await count(sessions, JobEvent)) == (2, 3)
         assert (await maker.http.get("/auth/me")).status_code == 200

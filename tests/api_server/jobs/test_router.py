@@ -1,3 +1,5 @@
+import asyncio
+
 import httpx2
 import pytest
 
@@ -88,3 +90,34 @@ class TestEvents:
         job_id = (await upload(maker))["job_id"]
 
         assert (await other.http.get(f"/jobs/{job_id}/events")).status_code == 404
+
+    @pytest.mark.parametrize("number", ["-1", str(2**63), "one"])
+    async def test_go_on_after_a_number_that_one_can_have(self, maker: SignedIn, number: str) -> None:
+        job_id = (await upload(maker))["job_id"]
+
+        answer = await maker.http.get(f"/jobs/{job_id}/events", headers={"Last-Event-ID": number})
+
+        assert answer.status_code == 422
+        assert [each["pointer"] for each in answer.json()["errors"]] == ["header:last-event-id"]
+
+    @pytest.mark.parametrize("end", ["session", "key", "account"])
+    async def test_end_with_what_let_them_be_seen(
+        self, client: httpx2.AsyncClient, maker: SignedIn, sign_in: SignIn, end: str
+    ) -> None:
+        job_id = (await upload(maker))["job_id"]
+        key = (await maker.http.post("/api-keys", json={"name": "k", "scopes": ["read"]})).json()
+        headers = {"X-API-Key": key["secret"]} if end == "key" else maker.http.headers
+        following = asyncio.create_task(client.get(f"/jobs/{job_id}/events", headers=headers))
+        await asyncio.sleep(0.5)
+        assert not following.done()
+
+        match end:
+            case "session":
+                await maker.http.post("/auth/logout")
+            case "key":
+                await maker.http.delete(f"/api-keys/{key['id']}")
+            case "account":
+                await (await sign_in(Role.ADMIN)).http.patch(f"/users/{maker.id}", json={"is_active": False})
+
+        answer = await asyncio.wait_for(following, 2)
+        assert (answer.status_code, answer.text.count("event: state")) == (200, 1)

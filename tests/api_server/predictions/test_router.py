@@ -55,6 +55,13 @@ class TestCreate:
         assert answer.status_code == 422
         assert answer.json()["errors"]
 
+    @pytest.mark.parametrize("name", ["return_probabilities", "use_cache", "explain"])
+    async def test_takes_no_number_for_a_yes_or_no(self, maker: SignedIn, name: str) -> None:
+        answer = await maker.http.post("/predictions", json={**BODY, name: 0})
+
+        assert answer.status_code == 422
+        assert [each["pointer"] for each in answer.json()["errors"]] == [f"/{name}"]
+
 
 class TestHistory:
     async def test_is_the_callers_own(self, maker: SignedIn, other: SignedIn, sessions: Sessions) -> None:
@@ -77,3 +84,10 @@ class TestHistory:
 
         assert [each["prediction_id"] for each in by_model["items"]] == [wanted]
         assert (later["total"], earlier["total"]) == (0, 2)
+
+    @pytest.mark.parametrize("moment", ["0.5", "2026-11-01T12:00:00", "0001-01-01T00:00:00+14:00"])
+    async def test_takes_no_moment_that_is_none(self, maker: SignedIn, moment: str) -> None:
+        answer = await maker.http.get("/predictions", params={"since": moment})
+
+        assert answer.status_code == 422
+        assert [each["pointer"] for each in answer.json()["errors"]] == ["query:since"]

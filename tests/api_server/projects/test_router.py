@@ -6,9 +6,8 @@ import pytest
 
 from platform_kit.contract.access import Role
 from tests.api_server.conftest import SignIn
-from tests.api_server.factories import SignedIn, upload
-
-UNKNOWN = "00000000-0000-4000-8000-000000000000"
+from tests.api_server.factories import CSV, FakeReplica, SignedIn, Worker, new_model, upload
+from tests.api_server.projects.crew import UNKNOWN, add, new_key, new_project
 
 
 async def new(who: SignedIn, **fields: object) -> httpx2.Response:
@@ -138,17 +137,87 @@ class TestChange:
 
 
 class TestDelete:
-    async def test_says_what_is_still_in_it(self, maker: SignedIn) -> None:
-        project_id = (await new(maker)).json()["id"]
+    async def test_says_what_is_still_in_it(
+        self, maker: SignedIn, worker: Worker, replica: FakeReplica
+    ) -> None:
+        project_id = await new_project(maker)
         dataset = await upload(maker, project_id=project_id)
+        await worker.profile(dataset["job_id"])
+        model = await new_model(maker, dataset_id=dataset["id"])
+        await worker.train(model["job_id"])
+        await replica.sync()
+        await maker.http.post(f"/models/{model['id']}/deploy")
+        await replica.prove_all()
+        await new_model(maker, dataset_id=dataset["id"])
+        await new_key(maker, "read", project_id=project_id)
 
-        full = await maker.http.delete(f"/projects/{project_id}")
+        answer = await maker.http.delete(f"/projects/{project_id}")
+
+        assert (answer.status_code, answer.json()["code"]) == (409, "project_in_use")
+        assert "2 models (1 deployed), 1 dataset, 1 unfinished job:" in answer.json()["detail"]
+        assert "1 API key bound to it would end with it" in answer.json()["detail"]
+
+    async def test_does_not_mind_members_keys_and_what_was_done(
+        self, maker: SignedIn, other: SignedIn, client: httpx2.AsyncClient
+    ) -> None:
+        project_id = await new_project(maker)
+        await add(maker, project_id, other)
+        key = await new_key(maker, "read", project_id=project_id)
+        dataset = await upload(maker, project_id=project_id)
         await maker.http.delete(f"/datasets/{dataset['id']}")
-        empty = await maker.http.delete(f"/projects/{project_id}")
 
-        assert (full.status_code, full.json()["code"]) == (409, "project_in_use")
-        assert "datasets" in full.json()["detail"]
-        assert empty.status_code == 204
+        deleted = await maker.http.delete(f"/projects/{project_id}")
+
+        assert deleted.status_code == 204
+        assert (await other.http.get(f"/projects/{project_id}")).status_code == 404
+        assert (await client.get("/projects", headers=key)).status_code == 401
+
+    @pytest.mark.parametrize("attempt", range(3))
+    async def test_against_an_upload_is_one_of_both(self, maker: SignedIn, attempt: int) -> None:
+        project_id = await new_project(maker)
+        form: dict[str, Any] = {
+            "data": {"name": "d", "project_id": project_id},
+            "files": {"file": ("a.csv", CSV)},
+        }
+
+        uploaded, deleted = await asyncio.gather(
+            maker.http.post("/datasets", **form), maker.http.delete(f"/projects/{project_id}")
+        )
+
+        assert (uploaded.status_code, deleted.status_code) in {(201, 409), (404, 204)}
+
+
+class TestStatus:
+    @pytest.mark.parametrize("status", ["archived", "completed"])
+    async def test_other_than_active_takes_nothing_new_and_keeps_the_rest_going(
+        self, maker: SignedIn, worker: Worker, replica: FakeReplica, status: str
+    ) -> None:
+        project_id = await new_project(maker)
+        dataset = await upload(maker, project_id=project_id)
+        await worker.profile(dataset["job_id"])
+        model = await new_model(maker, dataset_id=dataset["id"])
+        await worker.train(model["job_id"])
+        await maker.http.patch(f"/projects/{project_id}", json={"status": status})
+        file, url = {"file": ("a.csv", CSV)}, f"/models/{model['id']}"
+        body = {"name": "m", "model_type": "regression", "framework": "lightgbm", "project_id": project_id}
+
+        refused = [
+            await maker.http.post("/datasets", data={"name": "d", "project_id": project_id}, files=file),
+            await maker.http.post(f"/datasets/{dataset['id']}/versions", files=file),
+            await maker.http.post("/models", json=body),
+            await maker.http.post(f"{url}/train", json={}),
+            await maker.http.post(f"{url}/deploy"),
+        ]
+        still = [
+            await maker.http.get(f"/datasets/{dataset['id']}/download"),
+            await maker.http.patch(url, json={"description": "kept"}),
+            await maker.http.patch(f"/projects/{project_id}", json={"status": "active"}),
+            await maker.http.post(f"/datasets/{dataset['id']}/versions", files=file),
+        ]
+
+        assert {(each.status_code, each.json()["code"]) for each in refused} == {(409, "project_not_active")}
+        assert "status active" in refused[0].json()["detail"]
+        assert [each.status_code for each in still] == [200] * 4
 
 
 class TestList:
@@ -162,6 +231,34 @@ class TestList:
 
         assert [each["name"] for each in by_name] == ["a", "b", "c"]
         assert [each["name"] for each in tagged] == ["c", "a"]
+
+    async def test_finds_text_in_names_descriptions_and_tags(self, maker: SignedIn) -> None:
+        await new(maker, name="Churn 100%")
+        await new(maker, name="b", description="who will CHURN?")
+        await new(maker, name="c", tags=["fraud", "Churn_2026"])
+        await new(maker, name="d", tags=["ch", "urn"])
+
+        async def found(**query: str) -> list[str]:
+            answer = await maker.http.get("/projects", params={"sort": "name", **query})
+            return [each["name"] for each in answer.json()["items"]]
+
+        assert await found(q="churn") == ["Churn 100%", "b", "c"]
+        assert await found(q="0%") == ["Churn 100%"]
+        assert await found(q="n_2") == ["c"]
+        assert await found(q="%") == ["Churn 100%"]
+        assert await found(q="_") == ["c"]
+        assert await found(q="\\") == []
+        assert await found(q="churn", tag="fraud") == ["c"]
+
+    async def test_comes_by_status(self, maker: SignedIn) -> None:
+        for name in ("a", "b"):
+            await new(maker, name=name)
+        first = (await maker.http.get("/projects")).json()["items"][0]
+        await maker.http.patch(f"/projects/{first['id']}", json={"status": "completed"})
+
+        found = (await maker.http.get("/projects", params={"status": "completed"})).json()
+
+        assert [each["id"] for each in found["items"]] == [first["id"]]
 
     async def test_pages_do_not_shift_under_new_rows(self, maker: SignedIn) -> None:
         for number in range(5):

@@ -1,39 +1,89 @@
-"""The only way in which a route learns who calls."""
+"""The only way in which a route says what it is, learns who calls, and refuses who may not."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Depends, Request
-from fastapi.security import OAuth2PasswordBearer
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyHeader, OAuth2PasswordBearer
 
-from api_server.auth import service
+from api_server.audit_trail import Who
+from api_server.auth import identity
 from api_server.auth.actor import Actor
-from api_server.auth.errors import NotSignedIn, RoleMissing
+from api_server.auth.errors import NotSignedIn
+from api_server.auth.identity import Presented
+from api_server.auth.permissions import Action, authorize
 from api_server.database import SessionsDep, transaction
-from platform_kit.contract.access import Role
+from platform_kit.contract.access import CredentialKind
+from platform_kit.plumbing.rate_limits import rate_limits_of
 
 _bearer = OAuth2PasswordBearer(tokenUrl="/api/v1/auth/token", auto_error=False, scheme_name="password")
+_api_key = APIKeyHeader(name="X-API-Key", auto_error=False, scheme_name="api_key")
 
 
-async def _current_actor(
-    request: Request, sessions: SessionsDep, token: Annotated[str | None, Depends(_bearer)]
-) -> Actor:
-    """In a short transaction of its own: a route that waits holds no connection for having asked."""
-    if token is None:
+class Allowed:
+    """Finds the actor and lets them pass if their role and credential are good for the action.
+
+    What the object of the request adds (the role in its project) is asked in the room's service, which has it.
+    """
+
+    def __init__(self, action: Action) -> None:
+        self.action = action
+
+    async def __call__(
+        self,
+        request: Request,
+        sessions: SessionsDep,
+        token: Annotated[str | None, Depends(_bearer)],
+        api_key: Annotated[str | None, Security(_api_key)],
+    ) -> Actor:
+        """In a short transaction of its own: a route that waits holds no connection for having asked."""
+        request.state.action = self.action
+        presented = _presented(request, token, api_key)
+        async with transaction(sessions) as db:
+            actor = await identity.identify(db, presented, request.state.settings)
+        request.state.actor = actor
+        await rate_limits_of(request).require_principal(str(actor.user_id))
+        authorize(actor, self.action)
+        return actor
+
+
+class Open:
+    """Marks a route that asks nobody to sign in, and what it does."""
+
+    def __init__(self, action: Action) -> None:
+        self.action = action
+
+    async def __call__(self, request: Request) -> None:
+        request.state.action = self.action
+
+
+def allowed(action: Action) -> Any:
+    """For a route's argument: `actor: Annotated[Actor, allowed(Action.DATASET_READ)]`."""
+    return Depends(Allowed(action))
+
+
+def open_to_all(action: Action) -> Any:
+    """For a route's `dependencies`."""
+    return Depends(Open(action))
+
+
+async def _caller(request: Request) -> Who:
+    return Who(address=_address(request), request_id=request.state.request_id)
+
+
+Caller = Annotated[Who, Depends(_caller)]
+"""Somebody who has not signed in."""
+
+
+def _presented(request: Request, token: str | None, api_key: str | None) -> Presented:
+    """A key that is sent counts, also beside a token: ml-service does the same."""
+    if api_key is not None:
+        kind, credential = CredentialKind.API_KEY, api_key
+    elif token is not None:
+        kind, credential = CredentialKind.BEARER, token
+    else:
         raise NotSignedIn
-    async with transaction(sessions) as db:
-        return await service.identify(db, token, request.state.settings)
+    return Presented(kind, credential, address=_address(request), request_id=request.state.request_id)
 
 
-CurrentActor = Annotated[Actor, Depends(_current_actor)]
-
-
-async def _maker(actor: CurrentActor) -> Actor:
-    if actor.role is Role.USER:
-        raise RoleMissing(
-            "Creating, training and deploying need the role data_scientist; an administrator can give it."
-        )
-    return actor
-
-
-MakerActor = Annotated[Actor, Depends(_maker)]
-"""Somebody who may create, train and deploy where the project allows it."""
+def _address(request: Request) -> str | None:
+    return request.client.host if request.client else None

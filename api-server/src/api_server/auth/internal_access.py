@@ -12,7 +12,8 @@ class InternalOnly(Problem):
     status, title = 401, "Internal only"
 
     def __init__(self) -> None:
-        super().__init__("This route is for the platform's own processes.")
+        challenge = {"WWW-Authenticate": "InternalToken"}
+        super().__init__("This route is for the platform's own processes.", headers=challenge)
 
 
 async def require_internal(request: Request, x_internal_token: Annotated[str, Header()] = "") -> None:

@@ -1,12 +1,14 @@
 import re
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from api_server.auth.models import Session, User
+from api_server.auth.models import Invitation, Session, User
 from platform_kit.contract.access import Role
+from platform_kit.contract.moments import Moment
 
 _EMAIL = re.compile(r"[^@\s\"(),:;<>\[\]\\]{1,64}@[\w-]+(\.[\w-]+)*")
 _USERNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -49,6 +51,9 @@ class RegisterIn(BaseModel):
     username: Username
     password: Password
     full_name: FullName | None = None
+    invitation: str | None = Field(
+        default=None, max_length=200, description="the code of an invitation, where registering needs one"
+    )
 
 
 class ProfileIn(BaseModel):
@@ -71,6 +76,49 @@ class PasswordIn(BaseModel):
     new_password: Password
 
 
+class DeactivateIn(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    password: str = Field(max_length=1000, description="yours, to be sure that it is you")
+
+
+class ResetRequestIn(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    login: str = Field(min_length=1, max_length=320, description="user name or e-mail")
+
+
+class ResetIn(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    token: str = Field(min_length=1, max_length=200)
+    new_password: Password
+
+
+class UserPatch(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    role: Role | None = None
+    is_active: bool | None = None
+    full_name: FullName | None = None
+
+
+class InvitationIn(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    email: Email | None = Field(default=None, description="the only address it is for; left out: any")
+    role: Role | None = Field(default=None, description="left out: REGISTRATION_ROLE")
+    expires_at: Moment | None = Field(default=None, description="left out: in seven days")
+
+
+@dataclass(frozen=True)
+class UserFilter:
+    role: Role | None = None
+    is_active: bool | None = None
+    reset_requested: bool = False
+    text: str | None = None
+
+
 class UserOut(BaseModel):
     id: UUID
     email: str
@@ -79,6 +127,37 @@ class UserOut(BaseModel):
     role: Role
     is_active: bool
     created_at: datetime
+
+
+class UserDetail(UserOut):
+    """What administrators see besides."""
+
+    last_login_at: datetime | None
+    reset_requested_at: datetime | None = Field(
+        description="somebody said that the password is lost; POST /users/{id}/password-reset answers it"
+    )
+
+
+class InvitationOut(BaseModel):
+    id: UUID
+    email: str | None
+    role: Role
+    created_by: UUID | None
+    created_at: datetime
+    expires_at: datetime
+    used_at: datetime | None
+    used_by: UUID | None
+    revoked_at: datetime | None
+
+
+class InvitationMade(InvitationOut):
+    code: str = Field(description="shown this once; the invited person registers with it as `invitation`")
+
+
+class ResetMade(BaseModel):
+    user_id: UUID
+    token: str = Field(description="shown this once; for POST /auth/password-reset")
+    expires_at: datetime
 
 
 class TokenPair(BaseModel):
@@ -100,6 +179,14 @@ class SessionOut(BaseModel):
 
 def user_out(user: User) -> UserOut:
     return UserOut.model_validate(user, from_attributes=True)
+
+
+def user_detail(user: User) -> UserDetail:
+    return UserDetail.model_validate(user, from_attributes=True)
+
+
+def invitation_out(invitation: Invitation) -> InvitationOut:
+    return InvitationOut.model_validate(invitation, from_attributes=True)
 
 
 def session_out(session: Session, *, current: UUID) -> SessionOut:

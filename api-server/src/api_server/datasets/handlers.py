@@ -4,8 +4,7 @@ from typing import Any
 
 from api_server.database import AsyncSession
 from api_server.datasets import service
-from api_server.datasets.models import DatasetStatus, DatasetVersion
-from api_server.jobs import service as jobs
+from api_server.datasets.models import DatasetStatus
 from api_server.jobs.models import Job
 from platform_kit.contract.jobs import JobResult, JobSpec, ProfileResult, ProfileSpec
 from platform_kit.contract.problem import ProblemDetail
@@ -35,7 +34,7 @@ class ProfileHandler:
             version.columns = [each.model_dump(mode="json") for each in result.columns]
             version.statistics = result.statistics.model_dump(mode="json")
             version.preview = result.preview
-            await self._settle(session, version, DatasetStatus.READY, None)
+            await service.settle(session, version, DatasetStatus.READY, None)
         return {"dataset_id": job.request["dataset_id"], "version": job.request["version"]}
 
     async def give_up(self, session: AsyncSession, job: Job, error: ProblemDetail | None) -> None:
@@ -44,15 +43,4 @@ class ProfileHandler:
             return
         is_the_files_fault = error is not None and error.status == 422
         status = DatasetStatus.REJECTED if is_the_files_fault else DatasetStatus.FAILED
-        await self._settle(session, version, status, error or _CANCELLED)
-
-    async def _settle(
-        self,
-        session: AsyncSession,
-        version: DatasetVersion,
-        status: DatasetStatus,
-        error: ProblemDetail | None,
-    ) -> None:
-        version.status = status
-        version.error = error.model_dump(mode="json", exclude_none=True) if error else None
-        await jobs.release_waiting(session, version.id)
+        await service.settle(session, version, status, error or _CANCELLED)

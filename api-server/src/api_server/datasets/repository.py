@@ -7,18 +7,30 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api_server.auth.actor import Actor
 from api_server.datasets.models import Dataset, DatasetVersion
 from api_server.pagination import PageParams, Rows, fetch_page
-from api_server.projects.access import member_of
+from api_server.projects.access import visible_to
 
 
 async def find_visible(
     session: AsyncSession, actor: Actor, dataset_id: UUID, *, lock: bool = False
 ) -> Dataset | None:
-    statement = select(Dataset).where(Dataset.id == dataset_id)
-    if not actor.is_admin:
-        statement = statement.where(Dataset.project_id.in_(member_of(actor)))
+    statement = select(Dataset).where(Dataset.id == dataset_id, visible_to(actor, Dataset.project_id))
     if lock:
-        statement = statement.with_for_update()
+        # Rows that refer to it may still be added: whoever adds one may hold the project that this waits for.
+        statement = statement.with_for_update(key_share=True)
     return await session.scalar(statement)
+
+
+async def find(session: AsyncSession, dataset_id: UUID) -> Dataset | None:
+    return await session.get(Dataset, dataset_id)
+
+
+async def has_version_between(
+    session: AsyncSession, dataset_id: UUID, least_bytes: int, most_bytes: int
+) -> bool:
+    statement = select(DatasetVersion.id).where(
+        DatasetVersion.dataset_id == dataset_id, DatasetVersion.size_bytes.between(least_bytes, most_bytes)
+    )
+    return await session.scalar(statement.limit(1)) is not None
 
 
 async def find_version(session: AsyncSession, dataset_id: UUID, version: int) -> DatasetVersion | None:
@@ -74,9 +86,7 @@ async def list_visible(
     tag: str | None,
     text: str | None,
 ) -> Rows[Dataset]:
-    statement = select(Dataset)
-    if not actor.is_admin:
-        statement = statement.where(Dataset.project_id.in_(member_of(actor)))
+    statement = select(Dataset).where(visible_to(actor, Dataset.project_id))
     if project_id is not None:
         statement = statement.where(Dataset.project_id == project_id)
     if tag is not None:

@@ -8,8 +8,10 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from api_server.auth.dependencies import CurrentActor, MakerActor
-from api_server.database import AsyncSession, SessionDep, SessionsDep, transaction
+from api_server.auth.actor import Actor
+from api_server.auth.dependencies import allowed
+from api_server.auth.permissions import Action
+from api_server.database import AsyncSession, SessionDep, Sessions, SessionsDep, transaction
 from api_server.datasets import service
 from api_server.datasets.models import DatasetVersion
 from api_server.datasets.schemas import (
@@ -20,17 +22,26 @@ from api_server.datasets.schemas import (
     VersionOut,
     dataset_out,
     form_of,
+    preview_out,
+    profile_out,
+    project_of,
     version_out,
 )
-from api_server.datasets.upload import Received, receive
+from api_server.datasets.upload import Announced, Expect, Received, receive
 from api_server.idempotency import IdempotencyKey, fingerprint, once
 from api_server.pagination import Page, PageDep
 from api_server.preconditions import IfMatch, set_etag
-from api_server.responses import problems
+from api_server.responses import problems, sends
+from platform_kit.contract.numbers import VersionNumber
 from platform_kit.contract.schema import FileType
 from platform_kit.plumbing.object_store import ObjectStore
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
+
+Uploader = Annotated[Actor, allowed(Action.DATASET_CREATE)]
+Reader = Annotated[Actor, allowed(Action.DATASET_READ)]
+Changer = Annotated[Actor, allowed(Action.DATASET_CHANGE)]
+Deleter = Annotated[Actor, allowed(Action.DATASET_DELETE)]
 
 MEDIA_TYPES = {
     FileType.CSV: "text/csv",
@@ -42,7 +53,21 @@ _FILE = {
     "format": "binary",
     "description": "CSV, JSON (an array, or a row a line) or Parquet",
 }
+_FILE_PART = {
+    "contentType": ", ".join(MEDIA_TYPES.values()),
+    "headers": {
+        "Content-Disposition": {
+            "description": "the end of the file's name says what it is",
+            "schema": {"type": "string"},
+            "example": 'form-data; name="file"; filename="rows.csv"',
+        }
+    },
+}
 _TEXT = {"type": "string"}
+_FILE_ANSWER: dict[str, Any] = {
+    **sends(200, "ETag", "Content-Disposition")[200],
+    "content": {each: {} for each in MEDIA_TYPES.values()},
+}
 
 
 def _form(**fields: dict[str, Any]) -> dict[str, Any]:
@@ -52,7 +77,8 @@ def _form(**fields: dict[str, Any]) -> dict[str, Any]:
         "properties": fields,
         "required": ["file", *(["name"] if "name" in fields else [])],
     }
-    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+    content = {"multipart/form-data": {"schema": schema, "encoding": {"file": _FILE_PART}}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 _DATASET_FORM = _form(
@@ -65,11 +91,11 @@ _DATASET_FORM = _form(
 
 
 @asynccontextmanager
-async def _received(request: Request) -> AsyncIterator[Received]:
+async def _received(request: Request, expect: Expect) -> AsyncIterator[Received]:
     """The stored file; it is deleted again if anything goes wrong before the row that owns it is committed."""
     store: ObjectStore = request.state.store
     received = await receive(
-        request, store, folder="datasets", max_bytes=request.state.settings.max_upload_bytes
+        request, store, folder="datasets", max_bytes=request.state.settings.max_upload_bytes, expect=expect
     )
     try:
         yield received
@@ -83,23 +109,32 @@ async def _received(request: Request) -> AsyncIterator[Received]:
     status_code=201,
     summary="Upload a dataset",
     openapi_extra=_DATASET_FORM,
-    responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 503),
+    responses={**sends(201, "Location", "ETag"), **problems(400, 401, 403, 404, 409, 413, 415, 422, 503)},
 )
 async def create(
     request: Request,
     response: Response,
     sessions: SessionsDep,
-    actor: MakerActor,
+    actor: Uploader,
     idempotency_key: IdempotencyKey = None,
 ) -> DatasetOut:
-    async with _received(request) as received:
+    settings = request.state.settings
+
+    async def expect(announced: Announced) -> None:
+        project_id = project_of(announced.fields)
+        if project_id is None or idempotency_key is not None:
+            return  # it is not known where the file goes, or the answer may be there already
+        async with transaction(sessions) as session:
+            await service.expect(session, actor, project_id, announced, settings)
+
+    async with _received(request, expect) as received:
         form = form_of(received.fields)
         kept = False
 
         async def make(session: AsyncSession) -> DatasetOut:
             nonlocal kept
             kept = True
-            dataset, version = await service.create(session, actor, form, received, request.state.settings)
+            dataset, version = await service.create(session, actor, form, received, settings)
             return dataset_out(dataset, version)
 
         async with transaction(sessions) as session:
@@ -123,7 +158,7 @@ async def create(
 @router.get("", name="list", summary="List datasets", responses=problems(401, 422))
 async def list_datasets(
     session: SessionDep,
-    actor: CurrentActor,
+    actor: Reader,
     page: PageDep,
     project_id: UUID | None = None,
     tag: str | None = None,
@@ -135,22 +170,24 @@ async def list_datasets(
     )
 
 
-@router.get("/{dataset_id}", summary="Read a dataset", responses=problems(401, 404))
-async def get(dataset_id: UUID, response: Response, session: SessionDep, actor: CurrentActor) -> DatasetOut:
+@router.get("/{dataset_id}", summary="Read a dataset", responses={**sends(200, "ETag"), **problems(401, 404)})
+async def get(dataset_id: UUID, response: Response, session: SessionDep, actor: Reader) -> DatasetOut:
     dataset, version = await service.get(session, actor, dataset_id)
     set_etag(response, dataset.revision)
     return dataset_out(dataset, version)
 
 
 @router.patch(
-    "/{dataset_id}", summary="Rename or describe a dataset", responses=problems(401, 403, 404, 412, 422)
+    "/{dataset_id}",
+    summary="Rename or describe a dataset",
+    responses={**sends(200, "ETag"), **problems(401, 403, 404, 412, 422)},
 )
 async def change(
     dataset_id: UUID,
     body: DatasetPatch,
     response: Response,
     session: SessionDep,
-    actor: CurrentActor,
+    actor: Changer,
     if_match: IfMatch,
 ) -> DatasetOut:
     dataset, version = await service.change(session, actor, dataset_id, body, if_match)
@@ -162,7 +199,7 @@ async def change(
     "/{dataset_id}", status_code=204, summary="Delete a dataset", responses=problems(401, 403, 404, 409, 412)
 )
 async def delete(
-    dataset_id: UUID, request: Request, sessions: SessionsDep, actor: CurrentActor, if_match: IfMatch
+    dataset_id: UUID, request: Request, sessions: SessionsDep, actor: Deleter, if_match: IfMatch
 ) -> None:
     async with transaction(sessions) as session:
         keys = await service.delete(session, actor, dataset_id, if_match)
@@ -174,15 +211,23 @@ async def delete(
     status_code=201,
     summary="Upload a new version; the same bytes answer 200 with the version that has them",
     openapi_extra=_form(file=_FILE),
-    responses={200: {"model": VersionOut}, **problems(400, 401, 403, 404, 413, 415, 422, 503)},
+    responses={
+        200: {"model": VersionOut, **sends(200, "Location")[200]},
+        **sends(201, "Location"),
+        **problems(400, 401, 403, 404, 409, 413, 415, 422, 503),
+    },
 )
 async def add_version(
-    dataset_id: UUID, request: Request, response: Response, sessions: SessionsDep, actor: MakerActor
+    dataset_id: UUID, request: Request, response: Response, sessions: SessionsDep, actor: Uploader
 ) -> VersionOut:
-    async with _received(request) as received, transaction(sessions) as session:
-        _, version, is_new = await service.add_version(
-            session, actor, dataset_id, received, request.state.settings
-        )
+    settings = request.state.settings
+
+    async def expect(announced: Announced) -> None:
+        async with transaction(sessions) as session:
+            await service.expect_version(session, actor, dataset_id, announced, settings)
+
+    async with _received(request, expect) as received, transaction(sessions) as session:
+        _, version, is_new = await service.add_version(session, actor, dataset_id, received, settings)
     if not is_new:
         await asyncio.to_thread(request.state.store.delete, [received.key])
         response.status_code = 200
@@ -194,7 +239,7 @@ async def add_version(
     "/{dataset_id}/versions", summary="List the versions of a dataset", responses=problems(401, 404, 422)
 )
 async def list_versions(
-    dataset_id: UUID, session: SessionDep, actor: CurrentActor, page: PageDep
+    dataset_id: UUID, session: SessionDep, actor: Reader, page: PageDep
 ) -> Page[VersionOut]:
     rows = await service.list_versions(session, actor, dataset_id, page)
     return Page(
@@ -203,7 +248,9 @@ async def list_versions(
 
 
 @router.get("/{dataset_id}/versions/{version}", summary="Read a version", responses=problems(401, 404))
-async def get_version(dataset_id: UUID, version: int, session: SessionDep, actor: CurrentActor) -> VersionOut:
+async def get_version(
+    dataset_id: UUID, version: VersionNumber, session: SessionDep, actor: Reader
+) -> VersionOut:
     _, found = await service.get_version(session, actor, dataset_id, version)
     return version_out(found)
 
@@ -213,57 +260,65 @@ async def get_version(dataset_id: UUID, version: int, session: SessionDep, actor
     summary="Schema and statistics of the newest version",
     responses=problems(401, 404, 409),
 )
+async def get_profile(dataset_id: UUID, session: SessionDep, actor: Reader) -> ProfileOut:
+    return profile_out(*await service.get_ready(session, actor, dataset_id, None))
+
+
 @router.get(
     "/{dataset_id}/versions/{version}/profile",
-    name="get_version_profile",
     summary="Schema and statistics of a version",
     responses=problems(401, 404, 409),
 )
-async def get_profile(
-    dataset_id: UUID, session: SessionDep, actor: CurrentActor, version: int | None = None
+async def get_version_profile(
+    dataset_id: UUID, version: VersionNumber, session: SessionDep, actor: Reader
 ) -> ProfileOut:
-    dataset, found = await service.get_ready(session, actor, dataset_id, version)
-    return ProfileOut.model_validate(
-        {
-            "dataset_id": dataset.id,
-            "version": found.version,
-            "columns": found.columns,
-            "statistics": found.statistics,
-        }
-    )
+    return profile_out(*await service.get_ready(session, actor, dataset_id, version))
 
 
 @router.get(
     "/{dataset_id}/preview", summary="First rows of the newest version", responses=problems(401, 404, 409)
 )
+async def get_preview(dataset_id: UUID, session: SessionDep, actor: Reader) -> PreviewOut:
+    return preview_out(*await service.get_ready(session, actor, dataset_id, None))
+
+
 @router.get(
     "/{dataset_id}/versions/{version}/preview",
-    name="get_version_preview",
     summary="First rows of a version",
     responses=problems(401, 404, 409),
 )
-async def get_preview(
-    dataset_id: UUID, session: SessionDep, actor: CurrentActor, version: int | None = None
+async def get_version_preview(
+    dataset_id: UUID, version: VersionNumber, session: SessionDep, actor: Reader
 ) -> PreviewOut:
-    dataset, found = await service.get_ready(session, actor, dataset_id, version)
-    return PreviewOut(dataset_id=dataset.id, version=found.version, rows=found.preview or [])
+    return preview_out(*await service.get_ready(session, actor, dataset_id, version))
 
 
 @router.get(
     "/{dataset_id}/download",
     summary="The file of the newest version, as it was uploaded",
     response_class=StreamingResponse,
-    responses=problems(401, 404),
-)
-@router.get(
-    "/{dataset_id}/versions/{version}/download",
-    name="download_version",
-    summary="The file of a version, as it was uploaded",
-    response_class=StreamingResponse,
-    responses=problems(401, 404),
+    responses={200: _FILE_ANSWER, **problems(401, 404)},
 )
 async def download(
-    dataset_id: UUID, request: Request, sessions: SessionsDep, actor: CurrentActor, version: int | None = None
+    dataset_id: UUID, request: Request, sessions: SessionsDep, actor: Reader
+) -> StreamingResponse:
+    return await _file(request, sessions, actor, dataset_id, None)
+
+
+@router.get(
+    "/{dataset_id}/versions/{version}/download",
+    summary="The file of a version, as it was uploaded",
+    response_class=StreamingResponse,
+    responses={200: _FILE_ANSWER, **problems(401, 404)},
+)
+async def download_version(
+    dataset_id: UUID, version: VersionNumber, request: Request, sessions: SessionsDep, actor: Reader
+) -> StreamingResponse:
+    return await _file(request, sessions, actor, dataset_id, version)
+
+
+async def _file(
+    request: Request, sessions: Sessions, actor: Actor, dataset_id: UUID, version: int | None
 ) -> StreamingResponse:
     async with transaction(sessions) as session:
         _, found = await service.get_version(session, actor, dataset_id, version)

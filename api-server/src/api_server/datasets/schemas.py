@@ -97,6 +97,15 @@ def dataset_out(dataset: Dataset, version: DatasetVersion) -> DatasetOut:
     )
 
 
+def profile_out(dataset: Dataset, version: DatasetVersion) -> ProfileOut:
+    found = {"columns": version.columns, "statistics": version.statistics}
+    return ProfileOut.model_validate({"dataset_id": dataset.id, "version": version.version, **found})
+
+
+def preview_out(dataset: Dataset, version: DatasetVersion) -> PreviewOut:
+    return PreviewOut(dataset_id=dataset.id, version=version.version, rows=version.preview or [])
+
+
 def _version_fields(version: DatasetVersion) -> dict[str, Any]:
     return {
         "version": version.version,
@@ -113,6 +122,17 @@ def _version_fields(version: DatasetVersion) -> dict[str, Any]:
     }
 
 
+def project_of(fields: dict[str, list[str]]) -> UUID | None:
+    """The project that the form names, as far as it can be read."""
+    try:
+        return UUID(fields["project_id"][-1])
+    except (KeyError, ValueError):
+        return None
+
+
+_CODES = {"missing": IssueCode.MISSING_FIELD, "extra_forbidden": IssueCode.UNKNOWN_FIELD}
+
+
 def form_of(fields: dict[str, list[str]]) -> DatasetForm:
     """Read the form; raises InvalidRequest naming each field that does not fit."""
     plain: dict[str, Any] = {name: values[-1] for name, values in fields.items() if values[-1] != ""}
@@ -125,7 +145,7 @@ def form_of(fields: dict[str, list[str]]) -> DatasetForm:
             Issue(
                 pointer="/" + "/".join(map(str, each["loc"])),
                 field=str(each["loc"][0]),
-                code=IssueCode.MISSING_FIELD if each["type"] == "missing" else IssueCode.MALFORMED,
+                code=_CODES.get(each["type"], IssueCode.MALFORMED),
                 expected=each["msg"],
             )
             for each in error.errors()

@@ -1,23 +1,60 @@
+from typing import Any
 from uuid import UUID, uuid4
 
+from api_server.audit_trail import PLATFORM, Deed, record
 from api_server.auth.actor import Actor
+from api_server.auth.permissions import Action, PlatformDeed
 from api_server.database import AsyncSession, IntegrityError
 from api_server.datasets import repository
 from api_server.datasets.errors import DatasetInUse, DatasetNotFound, DatasetNotReady, DatasetVersionNotFound
 from api_server.datasets.models import Dataset, DatasetStatus, DatasetVersion
 from api_server.datasets.schemas import DatasetForm, DatasetPatch
-from api_server.datasets.upload import Received
+from api_server.datasets.upload import Announced, Received
 from api_server.jobs import service as jobs
 from api_server.jobs.service import Work
 from api_server.pagination import PageParams, Rows
 from api_server.preconditions import require_match
+from api_server.projects import quotas
 from api_server.projects import service as projects
-from api_server.projects.models import ProjectRole
+from api_server.projects.quotas import Quota
 from api_server.settings import Settings
 from platform_kit.contract.jobs import DatasetRef, JobKind
+from platform_kit.contract.problem import ProblemDetail
 from platform_kit.contract.schema import Column, FileType
 
 Known = tuple[Dataset, DatasetVersion]
+
+_OUTCOMES = {
+    DatasetStatus.READY: PlatformDeed.DATASET_READY,
+    DatasetStatus.REJECTED: PlatformDeed.DATASET_REJECTED,
+    DatasetStatus.FAILED: PlatformDeed.DATASET_FAILED,
+}
+
+
+async def expect(
+    session: AsyncSession, actor: Actor, project_id: UUID, announced: Announced, settings: Settings
+) -> None:
+    """Refuse before its bytes are received what would be refused afterwards: who may not, and what cannot fit."""
+    await projects.require(session, actor, project_id, Action.DATASET_CREATE)
+    if announced.least_bytes:
+        await quotas.require_likely_room(
+            session,
+            project_id,
+            Quota.DATASET_BYTES,
+            usual=settings.quota_dataset_bytes,
+            more=announced.least_bytes,
+        )
+
+
+async def expect_version(
+    session: AsyncSession, actor: Actor, dataset_id: UUID, announced: Announced, settings: Settings
+) -> None:
+    """The same for a version; what may be the same bytes as an earlier one needs no room."""
+    dataset = await _visible(session, actor, dataset_id)
+    sizes = (announced.least_bytes, announced.most_bytes)
+    if announced.least_bytes and await repository.has_version_between(session, dataset.id, *sizes):
+        announced = Announced(announced.fields)
+    await expect(session, actor, dataset.project_id, announced, settings)
 
 
 async def create(
@@ -25,9 +62,10 @@ async def create(
 ) -> Known:
     """Register a stored file as version 1 of a new dataset and have it profiled."""
     if form.project_id is None:
-        project = await projects.personal(session, actor)
+        project = await projects.personal(session, actor, Action.DATASET_CREATE)
     else:
-        project = await projects.require(session, actor, form.project_id, need=ProjectRole.EDITOR)
+        project = await projects.require(session, actor, form.project_id, Action.DATASET_CREATE)
+    await _require_room(session, project.id, received, settings)
     dataset = Dataset(
         id=uuid4(),
         project_id=project.id,
@@ -39,19 +77,24 @@ async def create(
     )
     session.add(dataset)
     await session.flush()
-    return dataset, await _add_version(session, actor, dataset, received, settings)
+    version = await _add_version(session, actor, dataset, received, settings)
+    record(session, actor.who, _deed(Action.DATASET_CREATE, dataset, version=1))
+    return dataset, version
 
 
 async def add_version(
     session: AsyncSession, actor: Actor, dataset_id: UUID, received: Received, settings: Settings
 ) -> tuple[Dataset, DatasetVersion, bool]:
     """Add a version; the same bytes as an earlier one return that one. The last value says whether it is new."""
-    dataset = await _editable(session, actor, dataset_id)
+    dataset = await _editable(session, actor, dataset_id, Action.DATASET_CREATE)
     same = await repository.find_same_bytes(session, dataset.id, received.sha256)
     if same is not None:
         return dataset, same, False
+    await _require_room(session, dataset.project_id, received, settings)
     dataset.latest_version += 1
-    return dataset, await _add_version(session, actor, dataset, received, settings), True
+    version = await _add_version(session, actor, dataset, received, settings)
+    record(session, actor.who, _deed(Action.DATASET_CREATE, dataset, version=version.version))
+    return dataset, version, True
 
 
 async def _add_version(
@@ -138,17 +181,20 @@ async def list_versions(
 async def change(
     session: AsyncSession, actor: Actor, dataset_id: UUID, patch: DatasetPatch, if_match: str | None
 ) -> Known:
-    dataset = await _editable(session, actor, dataset_id)
+    dataset = await _editable(session, actor, dataset_id, Action.DATASET_CHANGE)
     require_match(if_match, dataset.revision)
-    for name, value in patch.model_dump(exclude_none=True).items():
+    changes = patch.model_dump(exclude_none=True)
+    for name, value in changes.items():
         setattr(dataset, name, value)
     await session.flush()
+    if changes:
+        record(session, actor.who, _deed(Action.DATASET_CHANGE, dataset, changed=sorted(changes)))
     return dataset, await _version(session, dataset, dataset.latest_version)
 
 
 async def delete(session: AsyncSession, actor: Actor, dataset_id: UUID, if_match: str | None) -> list[str]:
     """Delete a dataset that nothing refers to; returns the object keys that are now nobody's."""
-    dataset = await _editable(session, actor, dataset_id)
+    dataset = await _editable(session, actor, dataset_id, Action.DATASET_DELETE)
     require_match(if_match, dataset.revision)
     keys = await repository.all_keys(session, dataset.id)
     try:
@@ -159,7 +205,21 @@ async def delete(session: AsyncSession, actor: Actor, dataset_id: UUID, if_match
         raise DatasetInUse(
             "Models were trained on this dataset; delete them first, so that their lineage does not break."
         ) from None
+    record(session, actor.who, _deed(Action.DATASET_DELETE, dataset, versions=len(keys)))
     return keys
+
+
+async def settle(
+    session: AsyncSession, version: DatasetVersion, status: DatasetStatus, error: ProblemDetail | None
+) -> None:
+    """Record what came of a version's profiling, and let what waited for it go on."""
+    version.status = status
+    version.error = error.model_dump(mode="json", exclude_none=True) if error else None
+    await jobs.release_waiting(session, version.id)
+    dataset = await repository.find(session, version.dataset_id)
+    if dataset is not None:
+        code = {"code": error.code} if error else {}
+        record(session, PLATFORM, _deed(_OUTCOMES[status], dataset, version=version.version, **code))
 
 
 async def version_by_id(session: AsyncSession, version_id: UUID) -> DatasetVersion | None:
@@ -185,12 +245,34 @@ async def _visible(session: AsyncSession, actor: Actor, dataset_id: UUID) -> Dat
     return dataset
 
 
-async def _editable(session: AsyncSession, actor: Actor, dataset_id: UUID) -> Dataset:
+async def _editable(session: AsyncSession, actor: Actor, dataset_id: UUID, action: Action) -> Dataset:
     dataset = await repository.find_visible(session, actor, dataset_id, lock=True)
     if dataset is None:
         raise DatasetNotFound
-    await projects.require(session, actor, dataset.project_id, need=ProjectRole.EDITOR)
+    await projects.require(session, actor, dataset.project_id, action)
     return dataset
+
+
+async def _require_room(
+    session: AsyncSession, project_id: UUID, received: Received, settings: Settings
+) -> None:
+    await quotas.require_room(
+        session,
+        project_id,
+        Quota.DATASET_BYTES,
+        usual=settings.quota_dataset_bytes,
+        more=received.size_bytes,
+    )
+
+
+def _deed(action: str, dataset: Dataset, **details: Any) -> Deed:
+    return Deed(
+        action,
+        "dataset",
+        str(dataset.id),
+        project_id=dataset.project_id,
+        details={"name": dataset.name, **details},
+    )
 
 
 async def _version(session: AsyncSession, dataset: Dataset, number: int) -> DatasetVersion:

@@ -7,7 +7,7 @@ import asyncio
 import hashlib
 import io
 import queue
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -36,6 +36,19 @@ class Received:
     size_bytes: int
     sha256: str
     fields: dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Announced:
+    """What is known when the file begins: the fields before it, and how long it can be; 0 bytes: that is not known."""
+
+    fields: dict[str, list[str]]
+    least_bytes: int = 0
+    most_bytes: int = 0
+
+
+Expect = Callable[[Announced], Awaitable[None]]
+"""Raises what keeps the file from being received."""
 
 
 class _Pipe(io.RawIOBase):
@@ -76,10 +89,13 @@ class _Pipe(io.RawIOBase):
         return size
 
 
-async def receive(request: Request, store: ObjectStore, *, folder: str, max_bytes: int) -> Received:
+async def receive(
+    request: Request, store: ObjectStore, *, folder: str, max_bytes: int, expect: Expect
+) -> Received:
     """Store the form's file under `folder`; on any error nothing stays behind.
 
-    Raises EmptyFile, FileTooLarge, FormatNotAccepted, UploadBroken, StorageAway, InvalidRequest.
+    Raises EmptyFile, FileTooLarge, FormatNotAccepted, UploadBroken, StorageAway, InvalidRequest, and what `expect`
+    raises.
     """
     form, intake = MultipartForm(_boundary(request)), _Intake(max_bytes)
     _refuse_declared_size(request, max_bytes)
@@ -87,7 +103,7 @@ async def receive(request: Request, store: ObjectStore, *, folder: str, max_byte
     pipe = _Pipe()
     writing = asyncio.create_task(asyncio.to_thread(_put, store, key, pipe))
     try:
-        await _pump(request.stream(), form, intake, pipe)
+        await _pump(_expected(request, form, expect), form, intake, pipe)
         received = intake.result(form, key)
         await pipe.write_chunk(None)
         await writing
@@ -129,6 +145,22 @@ class _Intake:
         file_type = judge(form.file_name, self._head)
         name = form.file_name.replace("\\", "/").rsplit("/", 1)[-1][:255]
         return Received(key, name, file_type, self._size, self._digest.hexdigest(), form.fields)
+
+
+async def _expected(request: Request, form: MultipartForm, expect: Expect) -> AsyncIterator[bytes]:
+    """The body; once the file has begun, and before it is read any further, `expect` is asked."""
+    is_asked = False
+    async for chunk in request.stream():
+        if form.file_name is not None and not is_asked:
+            is_asked = True
+            await expect(_announced(request, form))
+        yield chunk
+
+
+def _announced(request: Request, form: MultipartForm) -> Announced:
+    declared = request.headers.get("content-length", "0")
+    most_bytes = int(declared) if declared.isdigit() else 0
+    return Announced(dict(form.fields), max(0, most_bytes - MAX_PARTS * MAX_FIELD_BYTES), most_bytes)
 
 
 async def _pump(body: AsyncIterator[bytes], form: MultipartForm, intake: _Intake, pipe: _Pipe) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api_server.auth.actor import Actor
 from api_server.deployments.models import Deployment, DeploymentStatus, Replica, ServingGeneration
 from api_server.pagination import PageParams, Rows, fetch_page
-from api_server.projects.access import member_of
+from api_server.projects.access import visible_to
 from api_server.registry.models import Model, ModelVersion
 
 COMING = (DeploymentStatus.PENDING, DeploymentStatus.DEPLOYING)
@@ -65,10 +65,8 @@ async def find_visible(
     statement = (
         select(Deployment, Model)
         .join(Model, Model.id == Deployment.model_id)
-        .where(Deployment.id == deployment_id)
+        .where(Deployment.id == deployment_id, visible_to(actor, Model.project_id))
     )
-    if not actor.is_admin:
-        statement = statement.where(Model.project_id.in_(member_of(actor)))
     row = (await session.execute(statement)).one_or_none()
     return (row[0], row[1]) if row else None
 
@@ -94,9 +92,11 @@ async def list_visible(
     model_id: UUID | None,
     status: DeploymentStatus | None,
 ) -> tuple[Rows[Deployment], dict[UUID, Model]]:
-    statement = select(Deployment).join(Model, Model.id == Deployment.model_id)
-    if not actor.is_admin:
-        statement = statement.where(Model.project_id.in_(member_of(actor)))
+    statement = (
+        select(Deployment)
+        .join(Model, Model.id == Deployment.model_id)
+        .where(visible_to(actor, Model.project_id))
+    )
     if model_id is not None:
         statement = statement.where(Deployment.model_id == model_id)
     if status is not None:
@@ -109,9 +109,8 @@ async def list_visible(
 
 async def list_endpoints(session: AsyncSession, actor: Actor, params: PageParams) -> Rows[Model]:
     """Models that were ever deployed: each has an endpoint."""
-    statement = select(Model).where(select(Deployment.id).where(Deployment.model_id == Model.id).exists())
-    if not actor.is_admin:
-        statement = statement.where(Model.project_id.in_(member_of(actor)))
+    was_deployed = select(Deployment.id).where(Deployment.model_id == Model.id).exists()
+    statement = select(Model).where(was_deployed, visible_to(actor, Model.project_id))
     sortable = {"created_at": Model.created_at, "name": Model.endpoint}
     return await fetch_page(session, statement, params, sortable=sortable, id_column=Model.id)
 
@@ -119,9 +118,7 @@ async def list_endpoints(session: AsyncSession, actor: Actor, params: PageParams
 async def find_endpoint(
     session: AsyncSession, actor: Actor, name: str, *, lock: bool = False
 ) -> Model | None:
-    statement = select(Model).where(Model.endpoint == name)
-    if not actor.is_admin:
-        statement = statement.where(Model.project_id.in_(member_of(actor)))
+    statement = select(Model).where(Model.endpoint == name, visible_to(actor, Model.project_id))
     return await session.scalar(statement.with_for_update() if lock else statement)
 
 

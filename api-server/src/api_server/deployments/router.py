@@ -1,10 +1,11 @@
-from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 
-from api_server.auth.dependencies import CurrentActor, MakerActor
+from api_server.auth.actor import Actor
+from api_server.auth.dependencies import allowed
+from api_server.auth.permissions import Action
 from api_server.database import SessionDep, Sessions, SessionsDep, transaction
 from api_server.deployments import service
 from api_server.deployments.models import Deployment, DeploymentStatus
@@ -20,8 +21,14 @@ from api_server.deployments.schemas import (
 from api_server.pagination import Page, PageDep
 from api_server.registry.models import Model
 from api_server.responses import problems
+from platform_kit.contract.moments import Moment
 
 router = APIRouter(tags=["deployments"])
+
+Deployer = Annotated[Actor, allowed(Action.DEPLOYMENT_DEPLOY)]
+Reader = Annotated[Actor, allowed(Action.DEPLOYMENT_READ)]
+Retirer = Annotated[Actor, allowed(Action.DEPLOYMENT_RETIRE)]
+RollerBack = Annotated[Actor, allowed(Action.DEPLOYMENT_ROLL_BACK)]
 
 
 async def _awaited(request: Request, sessions: Sessions, deployment: Deployment, model: Model) -> DeployOut:
@@ -46,7 +53,7 @@ async def _awaited(request: Request, sessions: Sessions, deployment: Deployment,
     responses=problems(401, 403, 404, 409, 422),
 )
 async def deploy(
-    model_id: UUID, request: Request, sessions: SessionsDep, actor: MakerActor, body: DeployIn | None = None
+    model_id: UUID, request: Request, sessions: SessionsDep, actor: Deployer, body: DeployIn | None = None
 ) -> DeployOut:
     wish = body or DeployIn()
     async with transaction(sessions) as session:
@@ -62,7 +69,7 @@ async def deploy(
 async def list_deployments(
     request: Request,
     session: SessionDep,
-    actor: CurrentActor,
+    actor: Reader,
     page: PageDep,
     model_id: UUID | None = None,
     status: DeploymentStatus | None = None,
@@ -76,16 +83,14 @@ async def list_deployments(
 @router.get(
     "/deployments/{deployment_id}", name="get", summary="Read a deployment", responses=problems(401, 404)
 )
-async def get(
-    deployment_id: UUID, request: Request, session: SessionDep, actor: CurrentActor
-) -> DeploymentOut:
+async def get(deployment_id: UUID, request: Request, session: SessionDep, actor: Reader) -> DeploymentOut:
     deployment, model = await service.get(session, actor, deployment_id)
     return deployment_out(deployment, model, request.state.settings.public_ml_url)
 
 
 @router.get("/endpoints", name="list_endpoints", summary="List endpoints", responses=problems(401, 422))
 async def list_endpoints(
-    request: Request, session: SessionDep, actor: CurrentActor, page: PageDep
+    request: Request, session: SessionDep, actor: Reader, page: PageDep
 ) -> Page[EndpointOut]:
     rows = await service.list_endpoints(session, actor, page)
     url = request.state.settings.public_ml_url
@@ -96,7 +101,7 @@ async def list_endpoints(
 @router.get(
     "/endpoints/{name}", name="get_endpoint", summary="Read an endpoint", responses=problems(401, 404)
 )
-async def get_endpoint(name: str, request: Request, session: SessionDep, actor: CurrentActor) -> EndpointOut:
+async def get_endpoint(name: str, request: Request, session: SessionDep, actor: Reader) -> EndpointOut:
     model, serving = await service.get_endpoint(session, actor, name)
     return endpoint_out(model, serving, request.state.settings.public_ml_url)
 
@@ -108,7 +113,7 @@ async def get_endpoint(name: str, request: Request, session: SessionDep, actor: 
     summary="Stop serving",
     responses=problems(401, 403, 404),
 )
-async def retire(name: str, session: SessionDep, actor: MakerActor) -> None:
+async def retire(name: str, session: SessionDep, actor: Retirer) -> None:
     await service.retire(session, actor, name)
 
 
@@ -118,7 +123,7 @@ async def retire(name: str, session: SessionDep, actor: MakerActor) -> None:
     summary="Serve the version before; waits until it answers, at most 30 s",
     responses=problems(401, 403, 404, 409),
 )
-async def roll_back(name: str, request: Request, sessions: SessionsDep, actor: MakerActor) -> DeployOut:
+async def roll_back(name: str, request: Request, sessions: SessionsDep, actor: RollerBack) -> DeployOut:
     async with transaction(sessions) as session:
         deployment, model = await service.roll_back(session, actor, name)
     return await _awaited(request, sessions, deployment, model)
@@ -134,10 +139,8 @@ async def served_at(
     name: str,
     request: Request,
     session: SessionDep,
-    actor: CurrentActor,
-    at: Annotated[
-        datetime, Query(description="RFC 3339, with a time zone", examples=["2026-11-01T12:00:00Z"])
-    ],
+    actor: Reader,
+    at: Annotated[Moment, Query(description="RFC 3339, with a time zone", examples=["2026-11-01T12:00:00Z"])],
 ) -> DeploymentOut | None:
     found = await service.served_at(session, actor, name, at)
     return deployment_out(*found, request.state.settings.public_ml_url) if found else None

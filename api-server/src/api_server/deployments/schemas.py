@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api_server.deployments.models import Deployment, DeploymentStatus
 from api_server.registry.models import Model
 from platform_kit.contract.artifact import Task
+from platform_kit.contract.numbers import VersionNumber
 
 
 class DeployConfig(BaseModel):
@@ -17,8 +18,8 @@ class DeployConfig(BaseModel):
 class DeployIn(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{}, {"version": 2}]})
 
-    version: int | None = Field(
-        default=None, ge=1, description="left out: the newest, also one still in training"
+    version: VersionNumber | None = Field(
+        default=None, description="left out: the newest, also one still in training"
     )
     config: DeployConfig = Field(default_factory=DeployConfig)
 

@@ -1,6 +1,6 @@
 """Deploying: a wish is written down, replicas prove it, and only then the endpoint moves.
 
-Lock order, everywhere: the model's row, then its deployments, then the serving generation.
+Lock order, everywhere: the model's row, then its project's, then its deployments, then the serving generation.
 """
 
 import asyncio
@@ -8,7 +8,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
+from api_server.audit_trail import Deed, record
 from api_server.auth.actor import Actor
+from api_server.auth.permissions import Action
 from api_server.database import AsyncSession, Sessions, transaction, utc_now
 from api_server.deployments import repository
 from api_server.deployments.errors import (
@@ -21,7 +23,6 @@ from api_server.deployments.errors import (
 from api_server.deployments.models import Deployment, DeploymentStatus
 from api_server.pagination import PageParams, Rows
 from api_server.projects import service as projects
-from api_server.projects.models import ProjectRole
 from api_server.registry import service as registry
 from api_server.registry.models import Model, ModelStatus
 from api_server.settings import Settings
@@ -38,9 +39,9 @@ async def deploy(
 
     Raises NothingToDeploy when there is no version and none is coming.
     """
-    model = await registry.require(session, actor, model_id, need=ProjectRole.EDITOR)
+    model = await registry.require(session, actor, model_id, Action.DEPLOYMENT_DEPLOY)
     if version is None and model.status == ModelStatus.TRAINING:
-        return await _wish(session, actor, model, version=None, config=config), model
+        return await _deploy(session, actor, model, version=None, config=config), model
     number = version or model.latest_version
     if number is None:
         raise NothingToDeploy(
@@ -50,25 +51,24 @@ async def deploy(
     current = (await repository.serving(session, [model.id])).get(model.id)
     if current is not None and current.version == number and current.config == config:
         return current, model
-    return await _wish(session, actor, model, version=number, config=config), model
+    return await _deploy(session, actor, model, version=number, config=config), model
 
 
 async def roll_back(session: AsyncSession, actor: Actor, endpoint: str) -> Known:
     """Ask for the version that served before the current one."""
-    model = await _endpoint(session, actor, endpoint, need=ProjectRole.EDITOR)
+    model = await _endpoint(session, actor, endpoint, Action.DEPLOYMENT_ROLL_BACK)
     current = (await repository.serving(session, [model.id])).get(model.id)
     before = await repository.previous(session, current) if current else None
     if before is None:
         raise NothingToRollBackTo("No other version has served at this endpoint before.")
-    return (
-        await _wish(session, actor, model, version=before.version, config=before.config, is_rollback=True),
-        model,
-    )
+    wish = await _wish(session, actor, model, version=before.version, config=before.config, is_rollback=True)
+    record(session, actor.who, deed(Action.DEPLOYMENT_ROLL_BACK, model, wish))
+    return wish, model
 
 
 async def retire(session: AsyncSession, actor: Actor, endpoint: str) -> None:
     """Stop serving; the endpoint keeps its name and its history."""
-    model = await _endpoint(session, actor, endpoint, need=ProjectRole.EDITOR)
+    model = await _endpoint(session, actor, endpoint, Action.DEPLOYMENT_RETIRE)
     await repository.supersede_coming(session, model.id, reason="retired")
     current = (await repository.serving(session, [model.id])).get(model.id)
     if current is not None:
@@ -76,6 +76,7 @@ async def retire(session: AsyncSession, actor: Actor, endpoint: str) -> None:
     model.deployed_version = None
     await session.flush()
     await repository.bump_generation(session)
+    record(session, actor.who, deed(Action.DEPLOYMENT_RETIRE, model, current))
 
 
 async def settled(sessions: Sessions, deployment_id: UUID, settings: Settings) -> Deployment:
@@ -130,13 +131,13 @@ async def list_endpoints(
 
 
 async def get_endpoint(session: AsyncSession, actor: Actor, name: str) -> tuple[Model, Deployment | None]:
-    model = await _endpoint(session, actor, name, need=ProjectRole.VIEWER)
+    model = await _endpoint(session, actor, name, Action.DEPLOYMENT_READ)
     return model, (await repository.serving(session, [model.id])).get(model.id)
 
 
 async def served_at(session: AsyncSession, actor: Actor, name: str, moment: datetime) -> Known | None:
     """The deployment that answered at `moment`, if one did."""
-    model = await _endpoint(session, actor, name, need=ProjectRole.VIEWER)
+    model = await _endpoint(session, actor, name, Action.DEPLOYMENT_READ)
     found = await repository.served_at(session, model.id, moment)
     return (found, model) if found else None
 
@@ -146,12 +147,20 @@ async def forget_replicas(session: AsyncSession) -> int:
     return await repository.delete_silent_replicas(session, seconds=24 * 3600)
 
 
-async def _endpoint(session: AsyncSession, actor: Actor, name: str, *, need: ProjectRole) -> Model:
-    model = await repository.find_endpoint(session, actor, name, lock=need is not ProjectRole.VIEWER)
+async def _endpoint(session: AsyncSession, actor: Actor, name: str, action: Action) -> Model:
+    model = await repository.find_endpoint(session, actor, name, lock=action is not Action.DEPLOYMENT_READ)
     if model is None:
         raise EndpointNotFound
-    await projects.require(session, actor, model.project_id, need=need)
+    await projects.require(session, actor, model.project_id, action)
     return model
+
+
+async def _deploy(
+    session: AsyncSession, actor: Actor, model: Model, *, version: int | None, config: dict[str, Any]
+) -> Deployment:
+    wish = await _wish(session, actor, model, version=version, config=config)
+    record(session, actor.who, deed(Action.DEPLOYMENT_DEPLOY, model, wish))
+    return wish
 
 
 async def _wish(
@@ -178,6 +187,17 @@ async def _wish(
     await session.flush()
     await repository.bump_generation(session)
     return wish
+
+
+def deed(action: str, model: Model, deployment: Deployment | None) -> Deed:
+    """version: null for a deployment that waits for a training, and where nothing was served."""
+    return Deed(
+        action,
+        "deployment" if deployment else "endpoint",
+        str(deployment.id) if deployment else model.endpoint,
+        project_id=model.project_id,
+        details={"endpoint": model.endpoint, "version": deployment.version if deployment else None},
+    )
 
 
 def _close(deployment: Deployment, status: DeploymentStatus, reason: str) -> None:

@@ -2,9 +2,12 @@
 
 from uuid import UUID
 
+from api_server.audit_trail import PLATFORM, record
+from api_server.auth.permissions import PlatformDeed
 from api_server.database import AsyncSession, utc_now
 from api_server.deployments import repository
 from api_server.deployments.models import Deployment, DeploymentStatus
+from api_server.deployments.service import deed
 from api_server.jobs import service as jobs
 from api_server.registry import service as registry
 from api_server.registry.models import Model, ModelVersion
@@ -61,6 +64,7 @@ async def _take(session: AsyncSession, proof: Proof) -> None:
     else:
         deployment.status, deployment.reason = DeploymentStatus.FAILED, proof.reason
         deployment.ended_at = utc_now()
+        record(session, PLATFORM, deed(PlatformDeed.DEPLOYMENT_FAILED, model, deployment))
     await session.flush()
     deployment.generation = await repository.bump_generation(session)
 
@@ -75,6 +79,7 @@ async def _move_endpoint(session: AsyncSession, model: Model, deployment: Deploy
         await session.flush()
     deployment.status, deployment.deployed_at, deployment.reason = DeploymentStatus.DEPLOYED, now, None
     model.deployed_version = deployment.version
+    record(session, PLATFORM, deed(PlatformDeed.DEPLOYMENT_DEPLOYED, model, deployment))
 
 
 async def _promote_pending(session: AsyncSession) -> None:
@@ -89,10 +94,17 @@ async def _promote_pending(session: AsyncSession) -> None:
             deployment.reason = (
                 f"The training it waited for ended {job.status if job else 'unknown'}, without a version."
             )
+            await _record_failed(session, deployment)
         else:
             deployment.status, deployment.version = DeploymentStatus.DEPLOYING, version.version
         await session.flush()
         await repository.bump_generation(session)
+
+
+async def _record_failed(session: AsyncSession, deployment: Deployment) -> None:
+    model = await registry.find(session, deployment.model_id)
+    if model is not None:
+        record(session, PLATFORM, deed(PlatformDeed.DEPLOYMENT_FAILED, model, deployment))
 
 
 async def _version_of(session: AsyncSession, job_id: UUID | None) -> ModelVersion | None:

@@ -11,7 +11,7 @@ from api_server.jobs.models import Job, JobEvent
 from api_server.jobs.schemas import JobFilter
 from api_server.outbox import Doorbell
 from api_server.pagination import PageParams, Rows, fetch_page
-from api_server.projects.access import member_of
+from api_server.projects.access import visible_to
 from platform_kit.contract.jobs import JobStatus
 
 LIVE = (JobStatus.QUEUED, JobStatus.RUNNING)
@@ -24,9 +24,7 @@ async def find(session: AsyncSession, job_id: UUID) -> Job | None:
 
 
 async def find_visible(session: AsyncSession, actor: Actor, job_id: UUID) -> Job | None:
-    statement = select(Job).where(Job.id == job_id)
-    if not actor.is_admin:
-        statement = statement.where(Job.project_id.in_(member_of(actor)))
+    statement = select(Job).where(Job.id == job_id, visible_to(actor, Job.project_id))
     return await session.scalar(statement)
 
 
@@ -39,9 +37,7 @@ async def lock(session: AsyncSession, job_id: UUID) -> Job | None:
 async def list_visible(
     session: AsyncSession, actor: Actor, filters: JobFilter, params: PageParams
 ) -> Rows[Job]:
-    statement = select(Job)
-    if not actor.is_admin:
-        statement = statement.where(Job.project_id.in_(member_of(actor)))
+    statement = select(Job).where(visible_to(actor, Job.project_id))
     for column, wanted in (
         (Job.kind, filters.kind),
         (Job.status, filters.status),

@@ -11,7 +11,9 @@ from typing import Any
 from uuid import UUID
 
 from api_server import outbox
+from api_server.audit_trail import PLATFORM, Deed, record
 from api_server.auth.actor import Actor
+from api_server.auth.permissions import Action, PlatformDeed
 from api_server.database import AsyncSession, utc_now
 from api_server.jobs import repository
 from api_server.jobs.errors import Fenced, JobIsOver, JobNotFound, NothingToClaim
@@ -19,8 +21,9 @@ from api_server.jobs.handler import Handlers
 from api_server.jobs.models import Job, JobEvent
 from api_server.jobs.schemas import JobFilter
 from api_server.pagination import PageParams, Rows
+from api_server.projects import quotas
 from api_server.projects import service as projects
-from api_server.projects.models import ProjectRole
+from api_server.projects.quotas import Quota
 from api_server.settings import Settings
 from platform_kit.contract.jobs import (
     QUEUE_OF,
@@ -56,8 +59,14 @@ async def submit(
     work: Work,
     max_attempts: int,
     waits_for: UUID | None = None,
+    most_at_once: int | None = None,
 ) -> Job:
-    """Queue a job. Nothing is sent anywhere: the doorbell rings after this transaction has committed."""
+    """Queue a job. Nothing is sent anywhere: the doorbell rings after this transaction has committed.
+
+    most_at_once: the usual limit of jobs in a project, for a kind that counts; raises TooManyJobs.
+    """
+    if most_at_once is not None and work.project_id is not None:
+        await quotas.require_room(session, work.project_id, Quota.JOBS_AT_ONCE, usual=most_at_once)
     job = Job(
         kind=work.kind,
         queue=QUEUE_OF[work.kind],
@@ -100,12 +109,14 @@ async def cancel(session: AsyncSession, actor: Actor, job_id: UUID, handlers: Ha
     """End a waiting job now; ask the worker of a running one to stop at its next heartbeat."""
     seen = await get(session, actor, job_id)
     if seen.project_id is not None:
-        await projects.require(session, actor, seen.project_id, need=ProjectRole.EDITOR)
+        await projects.require(session, actor, seen.project_id, Action.JOB_CANCEL)
     job = await repository.lock(session, job_id)
     if job is None:
         raise JobNotFound
     if JobStatus(job.status).is_terminal:
         raise JobIsOver(f"The job is {job.status}; only a waiting or running job can be cancelled.")
+    if not job.cancel_requested:
+        record(session, actor.who, _deed(Action.JOB_CANCEL, job))
     job.cancel_requested = True
     if job.status == JobStatus.QUEUED:
         await _end(session, job, JobStatus.CANCELLED, error=None, handlers=handlers)
@@ -249,6 +260,8 @@ async def _end(
     job.waits_for = None
     if status is not JobStatus.SUCCEEDED:
         await handlers[JobKind(job.kind)].give_up(session, job, error)
+    if status is JobStatus.FAILED:
+        record(session, PLATFORM, _deed(PlatformDeed.JOB_FAILED, job, code=error.code if error else None))
     await _record_state(session, job, error=error)
 
 
@@ -261,6 +274,10 @@ async def _record_state(session: AsyncSession, job: Job, *, error: ProblemDetail
 
 async def _ring(session: AsyncSession, job: Job) -> None:
     await outbox.ring(session, job_id=job.id, queue=Queue(job.queue), not_before=job.not_before)
+
+
+def _deed(action: str, job: Job, **details: Any) -> Deed:
+    return Deed(action, "job", str(job.id), project_id=job.project_id, details={"kind": job.kind, **details})
 
 
 def _backoff(attempt: int) -> float:

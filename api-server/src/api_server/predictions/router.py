@@ -1,18 +1,24 @@
-from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
-from api_server.auth.dependencies import CurrentActor
+from api_server.auth.actor import Actor
+from api_server.auth.dependencies import allowed
+from api_server.auth.permissions import Action
 from api_server.database import SessionDep, SessionsDep, transaction
 from api_server.ml_client import MlClient
 from api_server.pagination import Page, PageDep
 from api_server.predictions import service
 from api_server.predictions.schemas import PredictIn, RecordOut, record_out
 from api_server.responses import problems
+from platform_kit.contract.moments import Moment
 from platform_kit.contract.prediction import Prediction
 
 router = APIRouter(prefix="/predictions", tags=["predictions"])
+
+Predictor = Annotated[Actor, allowed(Action.PREDICTION_MAKE)]
+Reader = Annotated[Actor, allowed(Action.PREDICTION_READ)]
 
 
 @router.post(
@@ -22,7 +28,7 @@ router = APIRouter(prefix="/predictions", tags=["predictions"])
     responses=problems(401, 404, 409, 422, 503),
 )
 async def create(
-    body: PredictIn, request: Request, sessions: SessionsDep, actor: CurrentActor
+    body: PredictIn, request: Request, sessions: SessionsDep, actor: Predictor
 ) -> Prediction | Response:
     ml: MlClient = request.state.ml
     # The id of this request also where the caller sent none: a refusal of ml-service names it.
@@ -38,11 +44,11 @@ async def create(
 @router.get("", name="list", summary="List your predictions", responses=problems(401, 422))
 async def list_predictions(
     session: SessionDep,
-    actor: CurrentActor,
+    actor: Reader,
     page: PageDep,
     model_id: str | None = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
 ) -> Page[RecordOut]:
     rows = await service.list_predictions(session, actor, page, model_id=model_id, since=since, until=until)
     return Page(
@@ -51,5 +57,5 @@ async def list_predictions(
 
 
 @router.get("/{prediction_id}", summary="Read one of your predictions", responses=problems(401, 404))
-async def get(prediction_id: UUID, session: SessionDep, actor: CurrentActor) -> RecordOut:
+async def get(prediction_id: UUID, session: SessionDep, actor: Reader) -> RecordOut:
     return record_out(await service.get(session, actor, prediction_id))

@@ -1,4 +1,4 @@
 """Workspaces: each dataset, job and model belongs to one, and its members may see it.
 
-It does not know what is in a project.
+It counts what is in a project, for its quotas and before it is deleted; what those things are it does not know.
 """

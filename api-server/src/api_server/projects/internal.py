@@ -1,16 +1,16 @@
-"""Where ml-service asks who is calling, and where that caller may read and predict.
+"""Where ml-service asks who is calling and where that caller may read and predict, and says whom it refused.
 
 It sits here and not in `auth` because the answer names projects.
 """
 
 from fastapi import APIRouter, Depends, Request
 
-from api_server.auth import service as auth
 from api_server.auth.errors import NotSignedIn
+from api_server.auth.identity import Presented, identify
 from api_server.auth.internal_access import require_internal
 from api_server.database import SessionDep
 from api_server.projects import service
-from platform_kit.contract.access import CredentialKind, Introspection, IntrospectionRequest, Principal
+from platform_kit.contract.access import Introspection, IntrospectionRequest, Principal, Refusals
 
 router = APIRouter(
     prefix="/internal/access", dependencies=[Depends(require_internal)], include_in_schema=False
@@ -19,10 +19,8 @@ router = APIRouter(
 
 @router.post("/introspect")
 async def introspect(body: IntrospectionRequest, request: Request, session: SessionDep) -> Introspection:
-    if body.kind is not CredentialKind.BEARER:
-        return Introspection(principal=None)
     try:
-        actor = await auth.identify(session, body.credential, request.state.settings)
+        actor = await identify(session, Presented(body.kind, body.credential), request.state.settings)
     except NotSignedIn:
         return Introspection(principal=None)
     return Introspection(
@@ -30,7 +28,16 @@ async def introspect(body: IntrospectionRequest, request: Request, session: Sess
             user_id=actor.user_id,
             username=actor.username,
             role=actor.role,
-            project_ids=await service.memberships(session, actor.user_id),
+            credential_id=actor.credential_id,
+            sees_all=actor.sees_all,
+            project_ids=await service.reach(session, actor),
+            scopes=sorted(actor.key.scopes) if actor.key else None,
+            endpoint=actor.key.endpoint if actor.key else None,
             expires_at=actor.expires_at,
         )
     )
+
+
+@router.post("/refusals", status_code=204)
+async def refusals(body: Refusals, session: SessionDep) -> None:
+    service.note_refusals(session, body)

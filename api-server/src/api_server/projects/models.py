@@ -3,7 +3,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint, func
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, func
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -14,16 +14,6 @@ class ProjectStatus(StrEnum):
     ACTIVE = "active"
     ARCHIVED = "archived"
     COMPLETED = "completed"
-
-
-class ProjectRole(StrEnum):
-    VIEWER = "viewer"
-    EDITOR = "editor"
-    OWNER = "owner"
-
-    def covers(self, need: "ProjectRole") -> bool:
-        order = list(ProjectRole)
-        return order.index(self) >= order.index(need)
 
 
 class Project(HasId, HasCreatedAt, Base):
@@ -40,6 +30,10 @@ class Project(HasId, HasCreatedAt, Base):
     config: Mapped[dict[str, Any]] = mapped_column(default=dict)
     status: Mapped[str] = mapped_column(String(20), default=ProjectStatus.ACTIVE)
     is_personal: Mapped[bool] = mapped_column(default=False)
+    quota_dataset_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    quota_models: Mapped[int | None]
+    quota_jobs_at_once: Mapped[int | None]
+    """Null: as the settings say (QUOTA_...)."""
     updated_at: Mapped[datetime] = mapped_column(default=utc_now, onupdate=utc_now, server_default=func.now())
     revision: Mapped[int] = mapped_column(default=1)
 

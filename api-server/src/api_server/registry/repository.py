@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api_server.auth.actor import Actor
 from api_server.pagination import PageParams, Rows, fetch_page
-from api_server.projects.access import member_of
+from api_server.projects.access import visible_to
 from api_server.registry.models import Model, ModelStatus, ModelVersion
 from api_server.registry.schemas import ModelFilter
 
@@ -14,9 +14,7 @@ from api_server.registry.schemas import ModelFilter
 async def find_visible(
     session: AsyncSession, actor: Actor, model_id: UUID, *, lock: bool = False
 ) -> Model | None:
-    statement = select(Model).where(Model.id == model_id)
-    if not actor.is_admin:
-        statement = statement.where(Model.project_id.in_(member_of(actor)))
+    statement = select(Model).where(Model.id == model_id, visible_to(actor, Model.project_id))
     if lock:
         statement = statement.with_for_update()
     return await session.scalar(statement)
@@ -44,9 +42,7 @@ async def endpoints_like(session: AsyncSession, slug: str) -> set[str]:
 async def list_visible(
     session: AsyncSession, actor: Actor, filters: ModelFilter, params: PageParams
 ) -> Rows[Model]:
-    statement = select(Model)
-    if not actor.is_admin:
-        statement = statement.where(Model.project_id.in_(member_of(actor)))
+    statement = select(Model).where(visible_to(actor, Model.project_id))
     if filters.project_id is not None:
         statement = statement.where(Model.project_id == filters.project_id)
     if filters.framework is not None:

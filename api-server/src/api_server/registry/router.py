@@ -3,7 +3,9 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Response
 
-from api_server.auth.dependencies import CurrentActor
+from api_server.auth.actor import Actor
+from api_server.auth.dependencies import allowed
+from api_server.auth.permissions import Action
 from api_server.database import SessionDep
 from api_server.pagination import Page, PageDep
 from api_server.preconditions import IfMatch, set_etag
@@ -19,10 +21,15 @@ from api_server.registry.schemas import (
     version_out,
     version_summary,
 )
-from api_server.responses import problems
+from api_server.responses import problems, sends
 from platform_kit.contract.algorithms import Framework
+from platform_kit.contract.numbers import VersionNumber
 
 router = APIRouter(prefix="/models", tags=["models"])
+
+Reader = Annotated[Actor, allowed(Action.MODEL_READ)]
+Changer = Annotated[Actor, allowed(Action.MODEL_CHANGE)]
+Deleter = Annotated[Actor, allowed(Action.MODEL_DELETE)]
 
 
 def _filters(
@@ -37,7 +44,7 @@ def _filters(
 @router.get("", name="list", summary="List models", responses=problems(401, 422))
 async def list_models(
     session: SessionDep,
-    actor: CurrentActor,
+    actor: Reader,
     page: PageDep,
     filters: Annotated[ModelFilter, Depends(_filters)],
 ) -> Page[ModelOut]:
@@ -47,20 +54,24 @@ async def list_models(
     )
 
 
-@router.get("/{model_id}", summary="Read a model", responses=problems(401, 404))
-async def get(model_id: UUID, response: Response, session: SessionDep, actor: CurrentActor) -> ModelOut:
+@router.get("/{model_id}", summary="Read a model", responses={**sends(200, "ETag"), **problems(401, 404)})
+async def get(model_id: UUID, response: Response, session: SessionDep, actor: Reader) -> ModelOut:
     model, newest = await service.get(session, actor, model_id)
     set_etag(response, model.revision)
     return model_out(model, newest)
 
 
-@router.patch("/{model_id}", summary="Describe a model", responses=problems(401, 403, 404, 412, 422))
+@router.patch(
+    "/{model_id}",
+    summary="Describe a model",
+    responses={**sends(200, "ETag"), **problems(401, 403, 404, 412, 422)},
+)
 async def change(
     model_id: UUID,
     body: ModelPatch,
     response: Response,
     session: SessionDep,
-    actor: CurrentActor,
+    actor: Changer,
     if_match: IfMatch,
 ) -> ModelOut:
     model, newest = await service.change(session, actor, model_id, body, if_match)
@@ -71,13 +82,13 @@ async def change(
 @router.delete(
     "/{model_id}", status_code=204, summary="Delete a model", responses=problems(401, 403, 404, 409, 412)
 )
-async def delete(model_id: UUID, session: SessionDep, actor: CurrentActor, if_match: IfMatch) -> None:
+async def delete(model_id: UUID, session: SessionDep, actor: Deleter, if_match: IfMatch) -> None:
     await service.delete(session, actor, model_id, if_match)
 
 
 @router.get("/{model_id}/versions", summary="List the versions of a model", responses=problems(401, 404, 422))
 async def list_versions(
-    model_id: UUID, session: SessionDep, actor: CurrentActor, page: PageDep
+    model_id: UUID, session: SessionDep, actor: Reader, page: PageDep
 ) -> Page[VersionSummary]:
     model, rows = await service.list_versions(session, actor, model_id, page)
     items = [version_summary(model, each) for each in rows.items]
@@ -87,5 +98,7 @@ async def list_versions(
 @router.get(
     "/{model_id}/versions/{version}", summary="Read a version with its manifest", responses=problems(401, 404)
 )
-async def get_version(model_id: UUID, version: int, session: SessionDep, actor: CurrentActor) -> VersionOut:
+async def get_version(
+    model_id: UUID, version: VersionNumber, session: SessionDep, actor: Reader
+) -> VersionOut:
     return version_out(*await service.get_version(session, actor, model_id, version))

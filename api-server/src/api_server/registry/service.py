@@ -2,13 +2,17 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 
+from api_server.audit_trail import PLATFORM, Deed, record
 from api_server.auth.actor import Actor
+from api_server.auth.permissions import Action, PlatformDeed
 from api_server.database import AsyncSession, IntegrityError
 from api_server.datasets.models import DatasetVersion
 from api_server.pagination import PageParams, Rows
 from api_server.preconditions import require_match
+from api_server.projects import quotas
 from api_server.projects import service as projects
-from api_server.projects.models import Project, ProjectRole
+from api_server.projects.models import Project
+from api_server.projects.quotas import Quota
 from api_server.registry import repository
 from api_server.registry.errors import ModelInUse, ModelNameTaken, ModelNotFound, ModelVersionNotFound
 from api_server.registry.models import Model, ModelStatus, ModelVersion
@@ -33,8 +37,14 @@ class NewModel:
     target: str | None = None
 
 
-async def create(session: AsyncSession, actor: Actor, project: Project, new: NewModel) -> Model:
-    """Register a model without versions; raises ModelNameTaken when the project has one of that name."""
+async def create(
+    session: AsyncSession, actor: Actor, project: Project, new: NewModel, *, quota_models: int
+) -> Model:
+    """Register a model without versions; raises ModelNameTaken when the project has one of that name.
+
+    quota_models: how many a project may usually have; raises QuotaExceeded.
+    """
+    await quotas.require_room(session, project.id, Quota.MODELS, usual=quota_models)
     model = Model(
         id=uuid4(),
         project_id=project.id,
@@ -49,7 +59,7 @@ async def create(session: AsyncSession, actor: Actor, project: Project, new: New
             await session.flush()
     except IntegrityError as error:
         if "endpoint" in str(error.orig):
-            return await create(session, actor, project, new)
+            return await create(session, actor, project, new, quota_models=quota_models)
         raise ModelNameTaken(
             f"The project has a model named {new.name!r}; train a new version of it, or choose another name."
         ) from None
@@ -61,12 +71,12 @@ async def get(session: AsyncSession, actor: Actor, model_id: UUID) -> Known:
     return model, (await repository.newest_versions(session, [model])).get(model.id)
 
 
-async def require(session: AsyncSession, actor: Actor, model_id: UUID, *, need: ProjectRole) -> Model:
-    """The model, locked for a change; raises ModelNotFound, or says which role is missing."""
+async def require(session: AsyncSession, actor: Actor, model_id: UUID, action: Action) -> Model:
+    """The model, locked for a change; raises ModelNotFound, or what `projects.require` raises."""
     model = await repository.find_visible(session, actor, model_id, lock=True)
     if model is None:
         raise ModelNotFound
-    await projects.require(session, actor, model.project_id, need=need)
+    await projects.require(session, actor, model.project_id, action)
     return model
 
 
@@ -82,16 +92,19 @@ async def list_models(
 async def change(
     session: AsyncSession, actor: Actor, model_id: UUID, patch: ModelPatch, if_match: str | None
 ) -> Known:
-    model = await require(session, actor, model_id, need=ProjectRole.EDITOR)
+    model = await require(session, actor, model_id, Action.MODEL_CHANGE)
     require_match(if_match, model.revision)
-    for name, value in patch.model_dump(exclude_none=True).items():
+    changes = patch.model_dump(exclude_none=True)
+    for name, value in changes.items():
         setattr(model, name, value)
     await session.flush()
+    if changes:
+        record(session, actor.who, deed(Action.MODEL_CHANGE, model, changed=sorted(changes)))
     return await get(session, actor, model_id)
 
 
 async def delete(session: AsyncSession, actor: Actor, model_id: UUID, if_match: str | None) -> None:
-    model = await require(session, actor, model_id, need=ProjectRole.EDITOR)
+    model = await require(session, actor, model_id, Action.MODEL_DELETE)
     require_match(if_match, model.revision)
     if model.deployed_version is not None:
         raise ModelInUse(
@@ -101,6 +114,7 @@ async def delete(session: AsyncSession, actor: Actor, model_id: UUID, if_match: 
         raise ModelInUse(f"It is being trained; POST /api/v1/jobs/{model.job_id}/cancel first.")
     await session.delete(model)
     await session.flush()
+    record(session, actor.who, deed(Action.MODEL_DELETE, model, versions=model.latest_version or 0))
 
 
 async def get_version(
@@ -138,6 +152,10 @@ async def find_by_ref(session: AsyncSession, ref: str) -> Model | None:
     return await repository.find_by_id(session, model_id)
 
 
+async def find(session: AsyncSession, model_id: UUID) -> Model | None:
+    return await repository.find_by_id(session, model_id)
+
+
 async def lock(session: AsyncSession, model_id: UUID) -> Model | None:
     return await repository.lock(session, model_id)
 
@@ -171,7 +189,15 @@ async def register_version(
     )
     session.add(version)
     await session.flush()
+    told = {"version": version.version, "job_id": str(job_id)}
+    record(session, PLATFORM, deed(PlatformDeed.MODEL_VERSION_REGISTERED, model, **told))
     return version
+
+
+def deed(action: str, model: Model, **details: Any) -> Deed:
+    return Deed(
+        action, "model", str(model.id), project_id=model.project_id, details={"name": model.name, **details}
+    )
 
 
 async def version_of_job(session: AsyncSession, job_id: UUID) -> ModelVersion | None:

@@ -1,19 +1,25 @@
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
-from api_server.auth.dependencies import MakerActor
+from api_server.auth.actor import Actor
+from api_server.auth.dependencies import allowed, open_to_all
+from api_server.auth.permissions import Action
 from api_server.database import SessionDep
 from api_server.idempotency import IdempotencyKey, fingerprint, once
 from api_server.jobs.schemas import JobOut, job_out
 from api_server.preconditions import set_etag
 from api_server.registry.schemas import ModelOut, model_out
-from api_server.responses import problems
+from api_server.responses import problems, sends
 from api_server.training import service
 from api_server.training.schemas import AlgorithmList, NewModelIn, TrainIn
 from platform_kit.contract.algorithms import ALGORITHMS
 
 router = APIRouter(tags=["models"])
+
+Maker = Annotated[Actor, allowed(Action.MODEL_CREATE)]
+Trainer = Annotated[Actor, allowed(Action.MODEL_TRAIN)]
 
 
 @router.post(
@@ -21,14 +27,14 @@ router = APIRouter(tags=["models"])
     status_code=201,
     name="create",
     summary="Create a model; with a dataset, train it",
-    responses=problems(401, 403, 404, 409, 422),
+    responses={**sends(201, "Location"), **problems(401, 403, 404, 409, 422, 429)},
 )
 async def create(
     body: NewModelIn,
     request: Request,
     response: Response,
     session: SessionDep,
-    actor: MakerActor,
+    actor: Maker,
     idempotency_key: IdempotencyKey = None,
 ) -> ModelOut:
     async def make() -> ModelOut:
@@ -53,7 +59,7 @@ async def create(
     status_code=202,
     name="train",
     summary="Train the next version",
-    responses=problems(401, 403, 404, 409, 422),
+    responses={**sends(202, "Location"), **problems(401, 403, 404, 409, 422, 429)},
 )
 async def train(
     model_id: UUID,
@@ -61,7 +67,7 @@ async def train(
     request: Request,
     response: Response,
     session: SessionDep,
-    actor: MakerActor,
+    actor: Trainer,
     idempotency_key: IdempotencyKey = None,
 ) -> JobOut:
     async def make() -> JobOut:
@@ -79,6 +85,11 @@ async def train(
     return out
 
 
-@router.get("/algorithms", name="list_algorithms", summary="What can be trained, with each parameter")
+@router.get(
+    "/algorithms",
+    name="list_algorithms",
+    summary="What can be trained, with each parameter",
+    dependencies=[open_to_all(Action.CATALOGUE_READ)],
+)
 async def list_algorithms() -> AlgorithmList:
     return AlgorithmList(items=ALGORITHMS, total=len(ALGORITHMS))

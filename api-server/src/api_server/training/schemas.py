@@ -5,6 +5,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from platform_kit.contract.algorithms import Algorithm, Framework
 from platform_kit.contract.artifact import Task
+from platform_kit.contract.numbers import VersionNumber
 
 Parameters = Annotated[
     dict[str, Any], Field(description="see GET /api/v1/algorithms; `random_state` or `seed` sets the seed")
@@ -16,7 +17,10 @@ Preprocessing = Annotated[
 
 
 class NewModelIn(BaseModel):
-    """With `dataset_id`, training starts at once."""
+    """With `dataset_id`, training starts at once.
+
+    What is left out is as the project's `config.training` says, else as the library has it.
+    """
 
     model_config = ConfigDict(
         extra="forbid",
@@ -45,22 +49,25 @@ class NewModelIn(BaseModel):
     tags: list[str] = Field(default_factory=list, max_length=50)
     dataset_id: UUID | None = None
     target: str | None = Field(
-        default=None, max_length=500, description="left out: the column named `target`"
+        default=None, max_length=500, description="left out: the project's, else the column named `target`"
     )
     algorithm: str | None = Field(
-        default=None, description="left out: `random_forest`, `xgboost` or `lightgbm`"
+        default=None, description="left out: the project's, else `random_forest`, `xgboost` or `lightgbm`"
     )
     parameters: Parameters = Field(default_factory=dict)
-    preprocessing: Preprocessing = Field(default_factory=dict)
+    preprocessing: Preprocessing | None = Field(default=None, description="left out: the project's")
 
 
 class TrainIn(BaseModel):
-    """What is left out is as in the model's last training."""
+    """What is left out is as in the model's last training, else as the project's `config.training` says.
+
+    `parameters` are laid over those of the last training with the same algorithm, one by one.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     dataset_id: UUID | None = None
-    dataset_version: int | None = Field(default=None, ge=1, description="left out: the newest")
+    dataset_version: VersionNumber | None = Field(default=None, description="left out: the newest")
     target: str | None = Field(default=None, max_length=500)
     algorithm: str | None = None
     parameters: Parameters | None = None

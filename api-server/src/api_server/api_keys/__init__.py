@@ -1,0 +1,1 @@
+"""Handing out API keys: what one may be for. `auth` keeps them and knows them again."""

@@ -1,0 +1,73 @@
+"""Writes refused access into the audit log: who was not let in, or asked for what is not theirs to see."""
+
+from typing import Any
+
+import structlog
+from prometheus_client import Counter
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api_server.audit_trail import REFUSED, Deed, Who, record
+from api_server.auth.actor import Actor
+from api_server.database import transaction
+from platform_kit.plumbing.problems import Problem
+
+STATUSES = (401, 403, 404)
+
+UNWRITTEN = Counter("mlp_audit_refusals_unwritten_total", "Refused accesses that could not be written down")
+log = structlog.get_logger(__name__)
+
+
+class RefusalTrail:
+    """Before a refusal is sent it is written, in a transaction of its own: that of the request was rolled back.
+
+    A database that is away keeps nobody waiting for long, and the refusal stands; it is counted and logged instead.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_when_written(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] in STATUSES:
+                await _note(scope)
+            await send(message)
+
+        await self._app(scope, receive, send_when_written if scope["type"] == "http" else send)
+
+
+async def _note(scope: Scope) -> None:
+    state: dict[str, Any] = scope.get("state", {})
+    problem, actor = state.get("problem"), state.get("actor")
+    if "action" not in state or not isinstance(problem, Problem):
+        return
+    if problem.status == 404 and actor is None:
+        return
+    deed = _deed(scope, state["action"], problem)
+    try:
+        async with transaction(state["sessions"]) as session:
+            record(session, _who(scope, state, actor), deed)
+    except Problem:
+        UNWRITTEN.inc()
+        log.warning("audit.refusal_unwritten", action=deed.action, status=deed.status, code=deed.code)
+
+
+def _deed(scope: Scope, action: str, problem: Problem) -> Deed:
+    about = getattr(problem, "about", None)
+    named = {"user_id": str(about)} if about else {k: str(v) for k, v in scope.get("path_params", {}).items()}
+    name, value = next(iter(named.items()), (None, None))
+    return Deed(
+        action=action,
+        object_type=name.removesuffix("_id")[:30] if name else None,
+        object_id=value[:200] if value else None,
+        outcome=REFUSED,
+        status=problem.status,
+        code=problem.code,
+        details={"method": scope["method"], "path": scope["path"][:300].replace("\0", "")},
+    )
+
+
+def _who(scope: Scope, state: dict[str, Any], actor: Actor | None) -> Who:
+    if actor is not None:
+        return actor.who
+    client = scope.get("client")
+    return Who(address=client[0] if client else None, request_id=state.get("request_id"))
