@@ -2,7 +2,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from platform_kit.plumbing.settings import KitSettings, is_production
+from platform_kit.plumbing.settings import KitSettings, RateLimit, is_production
 
 
 class Settings(KitSettings):
@@ -10,8 +10,6 @@ class Settings(KitSettings):
 
     ml_host: str = "127.0.0.1"
     ml_port: int = 8001
-    public_api_url: str = "http://127.0.0.1:8000"
-    public_ml_url: str = "http://127.0.0.1:8001"
     api_internal_url: str = "http://127.0.0.1:8000"
 
     ml_cache_dir: Path = Path(".data/ml-cache")
@@ -26,6 +24,11 @@ class Settings(KitSettings):
     auth_denial_seconds: float = 1
     auth_timeout_seconds: float = 0.3
     auth_stale_max: float = 3600
+    introspection_limit_address: RateLimit = "3000/minute"
+    """Of credentials that are not known yet: api-server is asked about each of them."""
+    predict_rate_limit_address: RateLimit = "120000/minute"
+    predict_rate_limit_principal: RateLimit = "120000/minute"
+    """Counted by each process for itself: a prediction waits for no other server."""
 
     worker_scratch_dir: Path = Path(".data/scratch")
     training_threads: int | None = None

@@ -2,187 +2,21 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
 
 import httpx2
 import pytest
 from openapi_spec_validator import validate
-from starlette.types import Receive, Scope, Send
 
 from ml_service.app import create_app
 from ml_service.settings import Settings
-from platform_kit.contract.access import Introspection, Principal, Role
 from platform_kit.contract.artifact import GoldenRow
-from platform_kit.contract.serving import ModelLookup, ServedVersion, ServingState
+from platform_kit.contract.serving import ServedVersion
 from platform_kit.plumbing.object_store import ObjectStore
 from tests.ml_service.peer import Peer
-from tests.ml_service.serving.publishing import PROJECT, publish, served
-
-ROW = {"feature1": 0.5, "feature2": 1, "feature3": -0.3, "feature4": 2.0}
-OWNER = {"Authorization": "Bearer owner"}
-STRANGER = {"Authorization": "Bearer stranger"}
-
-
-class ControlPlane:
-    """What the peer says, as api-server would: change it, and the next poll sees it."""
-
-    def __init__(self, peer: Peer) -> None:
-        self.active: list[ServedVersion] = []
-        self.candidates: list[ServedVersion] = []
-        self.generation = 1
-        self.lookups: dict[str, ModelLookup] = {}
-        self.proofs: list[dict[str, Any]] = []
-        peer.routes["/serving/sync"] = self._sync
-        peer.routes["/introspect"] = self._introspect
-
-    def change(self, *, active: list[ServedVersion], candidates: list[ServedVersion] | None = None) -> None:
-        self.active, self.candidates = active, candidates or []
-        self.generation += 1
-
-    def _sync(self, report: dict[str, Any]) -> tuple[int, ServingState]:
-        self.proofs += report["proofs"]
-        if report["applied_generation"] == self.generation:
-            return 200, ServingState(generation=self.generation)
-        return 200, ServingState(generation=self.generation, active=self.active, candidates=self.candidates)
-
-    def _introspect(self, body: dict[str, Any]) -> tuple[int, Introspection]:
-        projects = {"owner": [PROJECT], "stranger": []}.get(body["credential"])
-        if projects is None:
-            return 200, Introspection(principal=None)
-        who = Principal(
-            user_id=uuid4(),
-            username=body["credential"],
-            role=Role.USER,
-            project_ids=projects,
-            expires_at=datetime.now(UTC) + timedelta(hours=1),
-        )
-        return 200, Introspection(principal=who)
-
-
-@pytest.fixture
-def control(peer: Peer) -> ControlPlane:
-    return ControlPlane(peer)
-
-
-@pytest.fixture
-def cached_demos(settings: Settings, demos: object, demo_folder: Path) -> None:
-    """The demo models as an earlier start left them."""
-    settings.ml_cache_dir.mkdir(parents=True)
-    (settings.ml_cache_dir / "demo").symlink_to(demo_folder)
-
-
-@pytest.fixture
-async def client(
-    settings: Settings, control: ControlPlane, cached_demos: None
-) -> AsyncIterator[httpx2.AsyncClient]:
-    app = create_app(settings.model_copy(update={"sync_interval_seconds": 0.05}))
-    async with app.router.lifespan_context(app) as state:
-
-        async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
-            scope["state"] = dict(state or {})
-            await app(scope, receive, send)
-
-        transport = httpx2.ASGITransport(app=with_state, raise_app_exceptions=False)
-        async with httpx2.AsyncClient(transport=transport, base_url="http://ml", timeout=30) as http:
-            yield http
-
-
-async def until(fact: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not fact():
-            await asyncio.sleep(0.02)
-
-
-async def serves(client: httpx2.AsyncClient, version: int) -> None:
-    async with asyncio.timeout(10):
-        while version not in [each["version"] for each in (await models(client)) if each["name"] == "churn"]:
-            await asyncio.sleep(0.02)
-
-
-async def models(client: httpx2.AsyncClient) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = (await client.get("/models", headers=OWNER)).json()["models"]
-    return found
-
-
-async def predict(
-    client: httpx2.AsyncClient, model: str, headers: dict[str, str] | None = None, tail: str = ""
-) -> httpx2.Response:
-    return await client.post(f"/predict/{model}{tail}", json={"input_data": ROW}, headers=headers or {})
-
-
-@pytest.fixture
-def churn(store: ObjectStore, demos: object, demo_folder: Path) -> ServedVersion:
-    return served(publish(store, demo_folder / "demo_model_1"))
-
-
-class TestAccess:
-    async def test_demo_models_answer_anybody_and_nothing_else_does(
-        self, client: httpx2.AsyncClient, control: ControlPlane, churn: ServedVersion
-    ) -> None:
-        control.change(active=[churn])
-        await serves(client, 1)
-
-        answers = {name: await predict(client, name) for name in ("demo_model_1", "churn", "nobody-knows")}
-
-        assert [each.status_code for each in answers.values()] == [200, 401, 401]
-        assert answers["churn"].headers["WWW-Authenticate"] == "Bearer"
-        assert answers["churn"].json()["detail"] == answers["nobody-knows"].json()["detail"]
-
-    async def test_foreign_and_unknown_models_look_the_same(
-        self, client: httpx2.AsyncClient, control: ControlPlane, churn: ServedVersion
-    ) -> None:
-        control.change(active=[churn])
-        await serves(client, 1)
-
-        for tail in ("", "/versions/1"):
-            foreign = await predict(client, "churn", STRANGER, tail)
-            unknown = await predict(client, "unknown", STRANGER, tail)
-            assert foreign.status_code == unknown.status_code == 404
-            assert foreign.json()["detail"] == unknown.json()["detail"]
-        assert (await predict(client, "churn", OWNER)).status_code == 200
-        assert (await predict(client, str(churn.model_id), OWNER)).status_code == 200
-
-    async def test_lists_hold_what_the_caller_may_see(
-        self, client: httpx2.AsyncClient, control: ControlPlane, churn: ServedVersion
-    ) -> None:
-        control.change(active=[churn])
-        await serves(client, 1)
-
-        seen = {
-            who: [each["name"] for each in (await client.get("/models", headers=headers)).json()["models"]]
-            for who, headers in (("nobody", {}), ("stranger", STRANGER), ("owner", OWNER))
-        }
-
-        demos = ["demo_model_1", "demo_model_2"]
-        assert seen == {"nobody": demos, "stranger": demos, "owner": [*demos, "churn"]}
-        assert str(churn.model_id) in (await client.get("/stats", headers=OWNER)).json()["models"]
-        assert str(churn.model_id) not in (await client.get("/stats")).json()["models"]
-
-    async def test_a_credential_that_does_not_hold_is_a_401(self, client: httpx2.AsyncClient) -> None:
-        assert (await predict(client, "churn", {"Authorization": "Bearer forged"})).status_code == 401
-        assert (await predict(client, "churn", {"Authorization": "Basic eA=="})).status_code == 401
-
-    async def test_not_deployed_is_a_409_that_says_what_to_do(
-        self, client: httpx2.AsyncClient, peer: Peer
-    ) -> None:
-        lookup = ModelLookup(
-            model_id=UUID(int=5),
-            name="idle",
-            endpoint="idle",
-            project_id=PROJECT,
-            status="trained",
-            version=None,
-        )
-        peer.routes["/serving/models/idle"] = lambda _: (200, lookup)
-
-        mine, foreign = await predict(client, "idle", OWNER), await predict(client, "idle", STRANGER)
-
-        assert (mine.status_code, mine.json()["code"], foreign.status_code) == (409, "not_deployed", 404)
-        assert f"/models/{UUID(int=5)}/deploy" in mine.json()["detail"]
+from tests.ml_service.serving.calling import OWNER, ROW, ControlPlane, predict, serves, until
+from tests.ml_service.serving.publishing import publish, served
 
 
 class TestFollowing:
@@ -278,7 +112,7 @@ class TestFollowing:
 
         assert (await predict(client, "churn", OWNER)).status_code == 200
         assert (await predict(client, "demo_model_2")).status_code == 200
-        stranger = await predict(client, "churn", {"Authorization": "Bearer never seen"})
+        stranger = await predict(client, "churn", {"Authorization": "Bearer never-seen"})
         unknown = await predict(client, "not-in-the-state", OWNER)
         assert (stranger.status_code, unknown.status_code) == (503, 503)
         assert int(unknown.headers["Retry-After"]) > 0

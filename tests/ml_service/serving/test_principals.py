@@ -5,36 +5,27 @@ import stat
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from ml_service.serving.control_plane import ControlPlane
+from ml_service.serving.credentials import Credential
 from ml_service.serving.errors import ControlPlaneAway, NotSignedIn
 from ml_service.serving.principals import Principals
 from ml_service.settings import Settings
-from platform_kit.contract.access import Introspection, Principal, Role
+from platform_kit.contract.access import CredentialKind, Introspection, Principal
+from platform_kit.plumbing.rate_limits import RateLimits, RequestLimits
 from tests.ml_service.peer import Peer
+from tests.ml_service.serving.calling import principal
 
-HEADERS = {"authorization": "Bearer a-token"}
+TOKEN = Credential(CredentialKind.BEARER, "a-token")
+KEY = Credential(CredentialKind.API_KEY, "mlp_1")
 FAST = {
     "auth_fresh_seconds": 0.1,
     "auth_positive_seconds": 0.4,
     "auth_denial_seconds": 0.2,
     "auth_timeout_seconds": 0.3,
 }
-
-
-def principal(**facts: Any) -> Principal:
-    expires_at = datetime.now(UTC) + timedelta(hours=1)
-    known = {
-        "user_id": uuid4(),
-        "username": "ada",
-        "role": Role.USER,
-        "project_ids": [],
-        "expires_at": expires_at,
-    }
-    return Principal.model_validate({**known, **facts})
 
 
 def knows(peer: Peer, who: Principal | None) -> None:
@@ -54,68 +45,63 @@ async def control(quick: Settings) -> AsyncIterator[ControlPlane]:
 
 
 @pytest.fixture
+def limits() -> RequestLimits:
+    return RequestLimits(RateLimits(), "192.0.2.1")
+
+
+@pytest.fixture
 def principals(control: ControlPlane, quick: Settings) -> Principals:
     return Principals(control, quick)
 
 
 class TestIdentify:
-    async def test_asks_once_for_many_requests(self, principals: Principals, peer: Peer) -> None:
+    async def test_asks_once_for_many_requests(
+        self, principals: Principals, limits: RequestLimits, peer: Peer
+    ) -> None:
         knows(peer, principal())
 
-        found = await asyncio.gather(*(principals.identify(HEADERS) for _ in range(20)))
+        found = await asyncio.gather(*(principals.identify(TOKEN, limits) for _ in range(20)))
 
-        assert {each.username for each in found if each} == {"ada"}
+        assert {each.username for each in found} == {"ada"}
         assert peer.count("/introspect") == 1
 
-    async def test_without_a_credential_asks_nobody(self, principals: Principals, peer: Peer) -> None:
-        assert await principals.identify({}) is None
-        assert peer.asked == []
-
-    @pytest.mark.parametrize("value", ["", "Bearer", "Bearer ", "Basic YTpi", "token"])
-    async def test_refuses_a_header_that_it_cannot_read(self, principals: Principals, value: str) -> None:
-        with pytest.raises(NotSignedIn):
-            await principals.identify({"authorization": value})
-
-    async def test_takes_an_api_key_too(self, principals: Principals, peer: Peer) -> None:
+    async def test_notices_a_revocation_in_time(
+        self, principals: Principals, limits: RequestLimits, peer: Peer
+    ) -> None:
         knows(peer, principal())
-
-        await principals.identify({"x-api-key": "mlp_1"})
-
-        assert peer.bodies("/introspect") == [{"kind": "api_key", "credential": "mlp_1"}]
-
-    async def test_notices_a_revocation_in_time(self, principals: Principals, peer: Peer) -> None:
-        knows(peer, principal())
-        await principals.identify(HEADERS)
+        await principals.identify(TOKEN, limits)
         knows(peer, None)
 
         await asyncio.sleep(FAST["auth_positive_seconds"] + 0.05)
 
         with pytest.raises(NotSignedIn):
-            await principals.identify(HEADERS)
+            await principals.identify(TOKEN, limits)
 
     async def test_refreshes_in_the_background_before_it_must(
-        self, principals: Principals, peer: Peer
+        self, principals: Principals, limits: RequestLimits, peer: Peer
     ) -> None:
         knows(peer, principal())
-        await principals.identify(HEADERS)
+        await principals.identify(TOKEN, limits)
         knows(peer, None)
         await asyncio.sleep(FAST["auth_fresh_seconds"] + 0.05)
 
-        assert await principals.identify(HEADERS) is not None
+        assert await principals.identify(TOKEN, limits) is not None
         await asyncio.sleep(0.1)
 
         with pytest.raises(NotSignedIn):
-            await principals.identify(HEADERS)
+            await principals.identify(TOKEN, limits)
 
-    async def test_remembers_a_denial_for_a_moment_only(self, principals: Principals, peer: Peer) -> None:
+    async def test_remembers_a_denial_for_a_moment_only(
+        self, principals: Principals, limits: RequestLimits, peer: Peer
+    ) -> None:
         knows(peer, None)
         for _ in range(3):
             with pytest.raises(NotSignedIn):
-                await principals.identify(HEADERS)
+                await principals.identify(TOKEN, limits)
         knows(peer, principal())
         await asyncio.sleep(FAST["auth_denial_seconds"] + 0.05)
 
-        assert await principals.identify(HEADERS) is not None
+        assert await principals.identify(TOKEN, limits) is not None
         assert peer.count("/introspect") == 2
 
 
@@ -130,68 +116,82 @@ class TestAway:
 
         return go
 
-    async def test_known_callers_stay_known(self, principals: Principals, peer: Peer, away: Any) -> None:
+    async def test_known_callers_stay_known(
+        self, principals: Principals, limits: RequestLimits, peer: Peer, away: Any
+    ) -> None:
         knows(peer, principal())
-        await principals.identify(HEADERS)
+        await principals.identify(TOKEN, limits)
         away()
         await asyncio.sleep(FAST["auth_positive_seconds"] + 0.05)
 
-        assert await principals.identify(HEADERS) is not None
+        assert await principals.identify(TOKEN, limits) is not None
 
-    async def test_strangers_are_told_to_come_back(self, principals: Principals, away: Any) -> None:
+    async def test_strangers_are_told_to_come_back(
+        self, principals: Principals, limits: RequestLimits, away: Any
+    ) -> None:
         away()
 
         with pytest.raises(ControlPlaneAway) as refused:
-            await principals.identify(HEADERS)
+            await principals.identify(TOKEN, limits)
 
         assert (refused.value.status, int(refused.value.headers["Retry-After"]) > 0) == (503, True)
 
-    async def test_the_denied_stay_out(self, principals: Principals, peer: Peer, away: Any) -> None:
+    async def test_the_denied_stay_out(
+        self, principals: Principals, limits: RequestLimits, peer: Peer, away: Any
+    ) -> None:
         knows(peer, principal())
-        await principals.identify(HEADERS)
+        await principals.identify(TOKEN, limits)
         knows(peer, None)
         await asyncio.sleep(FAST["auth_positive_seconds"] + 0.05)
         with pytest.raises(NotSignedIn):
-            await principals.identify(HEADERS)
+            await principals.identify(TOKEN, limits)
         away()
         await asyncio.sleep(FAST["auth_denial_seconds"] + 0.05)
 
         with pytest.raises(ControlPlaneAway):
-            await principals.identify(HEADERS)
+            await principals.identify(TOKEN, limits)
 
-    async def test_ends_with_the_token_itself(self, principals: Principals, peer: Peer, away: Any) -> None:
+    async def test_ends_with_the_token_itself(
+        self, principals: Principals, limits: RequestLimits, peer: Peer, away: Any
+    ) -> None:
         knows(peer, principal(expires_at=datetime.now(UTC) + timedelta(seconds=0.3)))
-        await principals.identify(HEADERS)
+        await principals.identify(TOKEN, limits)
         away()
         await asyncio.sleep(0.4)
 
         with pytest.raises(ControlPlaneAway):
-            await principals.identify(HEADERS)
+            await principals.identify(TOKEN, limits)
 
     async def test_a_key_without_an_end_has_one_here(
-        self, control: ControlPlane, quick: Settings, peer: Peer, away: Any
+        self, control: ControlPlane, limits: RequestLimits, quick: Settings, peer: Peer, away: Any
     ) -> None:
         principals = Principals(control, quick.model_copy(update={"auth_stale_max": 0.0}))
         knows(peer, principal(expires_at=None))
-        await principals.identify({"x-api-key": "k"})
+        await principals.identify(KEY, limits)
         away()
         await asyncio.sleep(FAST["auth_positive_seconds"] + 0.05)
 
         with pytest.raises(ControlPlaneAway):
-            await principals.identify({"x-api-key": "k"})
+            await principals.identify(KEY, limits)
 
     async def test_outlives_a_restart_and_keeps_no_secret(
-        self, principals: Principals, control: ControlPlane, quick: Settings, peer: Peer, away: Any
+        self,
+        principals: Principals,
+        limits: RequestLimits,
+        control: ControlPlane,
+        quick: Settings,
+        peer: Peer,
+        away: Any,
     ) -> None:
         knows(peer, principal())
-        await principals.identify(HEADERS)
-        principals._save(dict(principals._known))
+        await principals.identify(TOKEN, limits)
+        await principals.known.save()
         away()
         path = quick.ml_cache_dir / "access.json"
 
         restarted = Principals(control, quick)
         await asyncio.sleep(FAST["auth_positive_seconds"] + 0.05)
 
-        assert await restarted.identify(HEADERS) is not None
+        assert await restarted.identify(TOKEN, limits) is not None
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert "a-token" not in path.read_text()

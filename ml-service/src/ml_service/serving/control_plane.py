@@ -1,5 +1,6 @@
 """ml-service's side of api-server's internal API."""
 
+from collections.abc import Sequence
 from typing import Self
 from urllib.parse import quote
 from uuid import uuid4
@@ -7,7 +8,14 @@ from uuid import uuid4
 import httpx2
 
 from ml_service.settings import Settings
-from platform_kit.contract.access import CredentialKind, Introspection, IntrospectionRequest, Principal
+from platform_kit.contract.access import (
+    CredentialKind,
+    Introspection,
+    IntrospectionRequest,
+    Principal,
+    Refusal,
+    Refusals,
+)
 from platform_kit.contract.serving import ModelLookup, ReplicaReport, ServingState
 
 
@@ -50,6 +58,11 @@ class ControlPlane:
         answer = await self._send("POST", "/internal/access/introspect", body, within=self._auth_timeout)
         return Introspection.model_validate_json(answer.content).principal
 
+    async def report_refusals(self, refusals: Sequence[Refusal]) -> None:
+        """Raises Unreachable."""
+        body = Refusals(refusals=list(refusals)).model_dump_json()
+        await self._send("POST", "/internal/access/refusals", body)
+
     async def _send(
         self, method: str, url: str | httpx2.URL, body: str | None, *, within: float | None = None
     ) -> httpx2.Response:
@@ -63,6 +76,6 @@ class ControlPlane:
             )
         except httpx2.TransportError as error:
             raise Unreachable(repr(error)) from error
-        if answer.status_code not in (200, 404):
+        if answer.status_code not in (200, 204, 404):
             raise Unreachable(f"answered {answer.status_code}")
         return answer

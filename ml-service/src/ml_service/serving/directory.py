@@ -53,12 +53,12 @@ class Directory:
 
     async def _served(self, ref: str, number: int | None, principal: Principal) -> ServedVersion:
         served = self._state.find(ref)
-        if served is not None and not principal.may_see(served.project_id):
+        if served is not None and not principal.may_see(served.project_id, served.endpoint):
             raise ModelNotFound
         if served is not None and number in (None, served.version):
             return served
         lookup = await self._look_up(ref, number)
-        if lookup is None or not principal.may_see(lookup.project_id):
+        if lookup is None or not principal.may_see(lookup.project_id, lookup.endpoint):
             raise ModelNotFound
         if number is not None:
             if lookup.version is None:

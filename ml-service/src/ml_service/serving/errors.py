@@ -1,3 +1,6 @@
+from collections.abc import Sequence
+
+from platform_kit.contract.access import Scope
 from platform_kit.plumbing.problems import Problem, Unavailable
 
 CHALLENGE = {"WWW-Authenticate": "Bearer"}
@@ -8,10 +11,18 @@ class NotSignedIn(Problem):
 
     def __init__(self) -> None:
         super().__init__(
-            "Only the demo models answer without a credential. Send `Authorization: Bearer <access_token>`, "
-            "or an `X-API-Key`, that holds.",
+            "Send `Authorization: Bearer <access_token>`, or an `X-API-Key`, that holds. GET /models lists what "
+            "answers without.",
             headers=CHALLENGE,
         )
+
+
+class ScopeMissing(Problem):
+    status, title = 403, "Scope missing"
+
+    def __init__(self, *, have: Sequence[Scope], need: Sequence[Scope]) -> None:
+        scopes = ", ".join(sorted(have)) or "nothing"
+        super().__init__(f"This API key is for {scopes}; this needs the scope {' or '.join(need)}.")
 
 
 class ModelNotFound(Problem):

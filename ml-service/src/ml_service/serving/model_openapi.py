@@ -123,6 +123,8 @@ def _operation(name: str, summary: str, body: dict[str, Any], answer: str) -> di
             "responses": {
                 "200": {"description": "the answer", **ok},
                 "401": {"description": "no credential, or one that does not hold", **problem},
+                "403": {"description": "an API key without the scope predict", **problem},
+                "404": {"description": "no such model, or not yours to see", **problem},
                 "422": {"description": "rows that do not fit; every error is named", **problem},
                 "503": {"description": "try again after `Retry-After` seconds", **problem},
             },

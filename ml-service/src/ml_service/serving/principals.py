@@ -1,161 +1,132 @@
 """Who is calling: api-server is asked, and its answer is trusted for two seconds.
 
-Only while api-server is unreachable does the last positive answer stay good, within limits. What is kept on disk for
-that is the SHA-256 of a credential, never the credential.
+Only while api-server is unreachable does the last positive answer stay good, within limits. A notice that something
+has ended makes an answer that rests on it worthless at once, also one that is still under way.
 """
 
 import asyncio
-import hashlib
-import json
 import time
-from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections import deque
+from collections.abc import Sequence
+from itertools import islice
+from uuid import UUID
 
-import structlog
-
-from ml_service.artifacts.files import write_private
 from ml_service.serving import metrics
 from ml_service.serving.control_plane import ControlPlane, Unreachable
+from ml_service.serving.credentials import Credential
 from ml_service.serving.errors import ControlPlaneAway, NotSignedIn
+from ml_service.serving.known_callers import Known, KnownCallers
 from ml_service.settings import Settings
-from platform_kit.contract.access import CredentialKind, Principal
+from platform_kit.contract.access import CredentialKind, Notice, Principal
+from platform_kit.plumbing.rate_limits import RequestLimits
 
-KEPT = 10_000
-SAVE_SECONDS = 2.0
+STRANGERS_AT_ONCE = 20
+"""However many unknown credentials arrive, there is a connection left to ask about those that are known."""
+TIMES_ASKED = 3
+REMEMBERED_ENDINGS = 1000
 
-log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """asked_at: wall-clock seconds, so that it can be read back after a restart. principal None: denied."""
-
-    principal: Principal | None
-    asked_at: float
-    kind: CredentialKind
+Asking = asyncio.Task[Known | None]
 
 
 class Principals:
     def __init__(self, control: ControlPlane, settings: Settings) -> None:
         self._control, self._settings = control, settings
-        self._path = settings.ml_cache_dir / "access.json"
-        self._known: OrderedDict[str, _Known] = OrderedDict()
-        self._asking: dict[str, asyncio.Task[_Known]] = {}
-        self._is_unsaved = False
-        self._load()
+        self.known = KnownCallers(
+            settings.ml_cache_dir / "access.json", denial_seconds=settings.auth_denial_seconds
+        )
+        self._asking: dict[str, Asking] = {}
+        self._strangers = asyncio.Semaphore(STRANGERS_AT_ONCE)
+        self._endings: deque[UUID] = deque(maxlen=REMEMBERED_ENDINGS)
+        self._heard = 0
 
-    async def identify(self, headers: Mapping[str, str]) -> Principal | None:
-        """The caller, or None without a credential. Raises NotSignedIn, ControlPlaneAway."""
-        credential = _credential(headers)
-        if credential is None:
-            return None
-        known = await self._answer(*credential)
-        if known.principal is None:
-            raise NotSignedIn
-        return known.principal
-
-    async def _answer(self, kind: CredentialKind, credential: str) -> _Known:
-        key = hashlib.sha256(f"{kind}:{credential}".encode()).hexdigest()
-        known = self._known.get(key)
-        if known is not None:
-            age = time.time() - known.asked_at
-            if self._is_good(known, age):
-                if age > self._settings.auth_fresh_seconds and known.principal is not None:
-                    self._ask(key, kind, credential)
-                return known
+    async def identify(self, credential: Credential, limits: RequestLimits) -> Principal:
+        """Whose credential this is. Raises NotSignedIn, ControlPlaneAway, TooManyRequests."""
+        digest = credential.digest
+        known = self.known.find(digest)
+        if known is not None and self._is_good(known):
+            if known.age_seconds > self._settings.auth_fresh_seconds:
+                self._ask(digest, credential, is_stranger=False)
+            return known.principal
+        if known is None:
+            await self._admit_stranger(digest, limits)
         try:
-            return await asyncio.shield(self._ask(key, kind, credential))
+            found = await asyncio.shield(self._ask(digest, credential, is_stranger=known is None))
         except Unreachable:
-            return self._stale(known)
+            found = self._stale(digest)
+        if found is None:
+            raise NotSignedIn
+        return found.principal
 
-    def _is_good(self, known: _Known, age: float) -> bool:
-        if known.principal is None:
-            return 0 <= age < self._settings.auth_denial_seconds
-        return 0 <= age < self._settings.auth_positive_seconds and not _has_expired(known.principal)
+    def forget(self, notices: Sequence[Notice]) -> None:
+        """Believe nothing any more that rests on what has ended or changed."""
+        ended = [each.id for each in notices]
+        self._endings.extend(ended)
+        self._heard += len(ended)
+        metrics.FORGOTTEN_ACCESS.inc(self.known.forget(set(ended)))
 
-    def _stale(self, known: _Known | None) -> _Known:
+    async def _admit_stranger(self, digest: str, limits: RequestLimits) -> None:
+        """Refuse what was just denied, and an address that tries one credential after the other."""
+        if self.known.is_denied(digest):
+            raise NotSignedIn
+        if digest not in self._asking:
+            await limits.require_address("introspection", self._settings.introspection_limit_address)
+
+    def _is_good(self, known: Known) -> bool:
+        return 0 <= known.age_seconds < self._settings.auth_positive_seconds and not known.has_expired
+
+    def _stale(self, digest: str) -> Known:
         """api-server is away: the last positive answer holds until the credential itself ends."""
-        if known is None or known.principal is None or _has_expired(known.principal):
+        known = self.known.find(digest)
+        if known is None or known.has_expired:
             raise ControlPlaneAway
         lifetime_is_unknown = known.principal.expires_at is None or known.kind is CredentialKind.API_KEY
-        if lifetime_is_unknown and time.time() - known.asked_at > self._settings.auth_stale_max:
+        if lifetime_is_unknown and known.age_seconds > self._settings.auth_stale_max:
             raise ControlPlaneAway
         metrics.STALE_ACCESS.inc()
         return known
 
-    def _ask(self, key: str, kind: CredentialKind, credential: str) -> "asyncio.Task[_Known]":
-        task = self._asking.get(key)
+    def _ask(self, digest: str, credential: Credential, *, is_stranger: bool) -> Asking:
+        task = self._asking.get(digest)
         if task is None:
-            task = asyncio.create_task(self._ask_now(key, kind, credential))
-            self._asking[key] = task
-            task.add_done_callback(lambda done: self._asked(key, done))
+            task = asyncio.create_task(self._ask_now(digest, credential, is_stranger=is_stranger))
+            self._asking[digest] = task
+            task.add_done_callback(lambda done: self._asked(digest, done))
         return task
 
-    async def _ask_now(self, key: str, kind: CredentialKind, credential: str) -> _Known:
-        asked_at = time.time()
-        principal = await self._control.introspect(kind, credential)
-        known = _Known(principal, asked_at, kind)
-        self._known[key] = known
-        self._known.move_to_end(key)
-        while len(self._known) > KEPT:
-            self._known.popitem(last=False)
-        self._is_unsaved = True
-        return known
+    async def _ask_now(self, digest: str, credential: Credential, *, is_stranger: bool) -> Known | None:
+        for _ in range(TIMES_ASKED):
+            heard, asked_at = self._heard, time.time()
+            principal = await self._introspect(credential, is_stranger=is_stranger)
+            if principal is None:
+                self.known.deny(digest)
+                return None
+            if not self._ended_since(heard, principal):
+                known = Known(principal, asked_at, credential.kind)
+                self.known.keep(digest, known)
+                return known
+        raise Unreachable("it changed each time while it was asked")
 
-    def _asked(self, key: str, task: "asyncio.Task[_Known]") -> None:
-        self._asking.pop(key, None)
+    async def _introspect(self, credential: Credential, *, is_stranger: bool) -> Principal | None:
+        if not is_stranger:
+            return await self._control.introspect(credential.kind, credential.text)
+        try:
+            async with asyncio.timeout(self._settings.auth_timeout_seconds):
+                await self._strangers.acquire()
+        except TimeoutError:
+            raise Unreachable("too many strangers at once") from None
+        try:
+            return await self._control.introspect(credential.kind, credential.text)
+        finally:
+            self._strangers.release()
+
+    def _ended_since(self, heard: int, principal: Principal) -> bool:
+        """Whether a notice came after api-server was asked: the answer may be from before what it tells of."""
+        count = self._heard - heard
+        if count > len(self._endings):
+            return True  # too many to remember which
+        return principal.rests_on(set(islice(reversed(self._endings), count)))
+
+    def _asked(self, digest: str, task: Asking) -> None:
+        self._asking.pop(digest, None)
         if not task.cancelled():
             task.exception()  # a refresh that failed is tried again by the next request
-
-    async def save_forever(self) -> None:
-        """Keep the positive answers on disk, so that a restart while api-server is away changes nothing."""
-        while True:
-            await asyncio.sleep(SAVE_SECONDS)
-            if self._is_unsaved:
-                self._is_unsaved = False
-                try:
-                    await asyncio.to_thread(self._save, dict(self._known))
-                except OSError as error:
-                    log.warning("access.not_saved", error=str(error))
-
-    def _save(self, known: dict[str, _Known]) -> None:
-        body = {
-            key: {
-                "principal": each.principal.model_dump(mode="json"),
-                "asked_at": each.asked_at,
-                "kind": each.kind,
-            }
-            for key, each in known.items()
-            if each.principal is not None
-        }
-        write_private(self._path, json.dumps(body).encode())
-
-    def _load(self) -> None:
-        try:
-            body = json.loads(self._path.read_bytes())
-            for key, each in body.items():
-                principal = Principal.model_validate(each["principal"])
-                self._known[key] = _Known(principal, each["asked_at"], CredentialKind(each["kind"]))
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError, KeyError, TypeError):
-            log.warning("access.cache_unreadable")
-
-
-def _credential(headers: Mapping[str, str]) -> tuple[CredentialKind, str] | None:
-    api_key = headers.get("x-api-key")
-    if api_key is not None:
-        return CredentialKind.API_KEY, api_key
-    authorization = headers.get("authorization")
-    if authorization is None:
-        return None
-    scheme, _, token = authorization.partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise NotSignedIn
-    return CredentialKind.BEARER, token.strip()
-
-
-def _has_expired(principal: Principal) -> bool:
-    return principal.expires_at is not None and principal.expires_at <= datetime.now(UTC)

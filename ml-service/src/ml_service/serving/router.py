@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 
 from ml_service.serving import metrics
+from ml_service.serving.access import PREDICTING, READING
 from ml_service.serving.answers import Answered, answer_batch, answer_single
 from ml_service.serving.demo_models import rule_of
 from ml_service.serving.documentation import sign_in
@@ -22,7 +23,7 @@ _BEARER = HTTPBearer(auto_error=False, description="the access token of POST /ap
 _API_KEY = APIKeyHeader(name="X-API-Key", auto_error=False)
 
 router = APIRouter(dependencies=[Security(sign_in), Security(_BEARER), Security(_API_KEY)])
-"""The schemes are declared for the documentation's Authorize button; `Principals` reads the headers itself."""
+"""The schemes are declared for the documentation's Authorize button; `Access` reads the headers itself."""
 
 ON_THE_LOOP_BYTES = 32 * 1024
 """A request up to this size is answered where it arrived; a larger one would hold up the others."""
@@ -42,7 +43,7 @@ def _takes(shape: type[PredictionRequest] | type[BatchRequest]) -> dict[str, Any
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-_REFUSALS = _problems(400, 401, 404, 409, 413, 415, 422, 503)
+_REFUSALS = _problems(400, 401, 403, 404, 409, 413, 415, 422, 503)
 
 
 @router.post(
@@ -96,7 +97,7 @@ async def _answer(
     began = time.perf_counter()
     found: Found | None = None
     try:
-        found = await serving.find(request.headers, ref, number)
+        found = await serving.find(request, ref, number, PREDICTING)
         raw = await read_body(request, most_bytes=serving.most_request_bytes)
         arguments = {"model_id": found.model_id, "number": found.number, "began": began}
         if len(raw) <= ON_THE_LOOP_BYTES:
@@ -121,10 +122,10 @@ def _note(serving: Serving, found: Found | None, began: float, *, rows: int, out
         metrics.ROWS.labels(*labels).inc(rows)
 
 
-@router.get("/models", tags=["models"], summary="Models that you may ask")
+@router.get("/models", tags=["models"], summary="Models that you may ask", responses=_problems(401, 503))
 async def list_models(request: Request) -> dict[str, Any]:
     serving: Serving = request.state.serving
-    return await serving.list_models(request.headers)
+    return await serving.list_models(request)
 
 
 @router.get(
@@ -134,7 +135,7 @@ async def list_models(request: Request) -> dict[str, Any]:
     responses=_REFUSALS,
 )
 async def get_model(model: str, request: Request) -> dict[str, Any]:
-    found: Found = await request.state.serving.find(request.headers, model, None)
+    found: Found = await request.state.serving.find(request, model, None, READING)
     manifest = found.version.manifest
     return {
         "model_id": found.model_id,
@@ -161,13 +162,16 @@ async def get_model(model: str, request: Request) -> dict[str, Any]:
 )
 async def get_model_openapi(model: str, request: Request) -> dict[str, Any]:
     serving: Serving = request.state.serving
-    found = await serving.find(request.headers, model, None)
+    found = await serving.find(request, model, None, READING)
     return model_openapi(found, public_url=serving.public_url)
 
 
 @router.get(
-    "/stats", tags=["models"], summary="Counts and latencies since the start, for each model that you may ask"
+    "/stats",
+    tags=["models"],
+    summary="Counts and latencies since the start, for each model that you may ask",
+    responses=_problems(401, 503),
 )
 async def stats(request: Request) -> dict[str, Any]:
     serving: Serving = request.state.serving
-    return await serving.summaries(request.headers)
+    return await serving.summaries(request)
