@@ -137,8 +137,8 @@ ENDINGS = [
     Ending(with_key, disable, 401),
     Ending(with_key, revoke_key, 401),
     Ending(promoted, demote, 404),
-    Ending(invited, remove_member, 404, TRUSTED_SECONDS),
-    Ending(with_key, remove_member, 404, TRUSTED_SECONDS),
+    Ending(invited, remove_member, 404),
+    Ending(with_key, remove_member, 404),
 ]
 
 

@@ -8,11 +8,12 @@ from urllib.parse import quote
 import httpx2
 from fastapi import Response
 
+from api_server.audit_trail import Who
 from api_server.settings import Settings
 from platform_kit.contract.prediction import Prediction
 from platform_kit.plumbing.problems import MEDIA_TYPE, Unavailable
 
-PASSED_ON = ("authorization", "x-api-key", "x-request-id")
+PASSED_ON = ("authorization", "x-api-key")
 
 
 class MlServiceAway(Unavailable):
@@ -38,13 +39,16 @@ class MlClient:
         return "answers"
 
     async def predict(
-        self, ref: str, row: dict[str, Any], *, headers: Mapping[str, str]
+        self, ref: str, row: dict[str, Any], *, headers: Mapping[str, str], who: Who
     ) -> Prediction | Response:
-        """Ask for one prediction; a refusal is returned as ml-service worded it.
+        """Ask for one prediction, with the caller's credential; a refusal is returned as ml-service worded it.
 
         Raises MlServiceAway when there is no answer.
         """
         passed_on = {name: headers[name] for name in PASSED_ON if name in headers}
+        # The id of this request also where the caller sent none: a refusal of ml-service names it.
+        known = {"X-Request-ID": who.request_id, "X-Forwarded-For": who.address}
+        passed_on |= {name: value for name, value in known.items() if value is not None}
         # json.dumps keeps NaN and Infinity, so that ml-service can name the field that holds them.
         body = json.dumps(row).encode()
         try:

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, OAuth2PasswordBearer
+from fastapi.security.utils import get_authorization_scheme_param
 
 from api_server.audit_trail import Who
 from api_server.auth import identity
@@ -15,6 +16,7 @@ from api_server.database import SessionsDep, transaction
 from platform_kit.contract.access import CredentialKind
 from platform_kit.plumbing.rate_limits import rate_limits_of
 
+# What the document says of the two ways in, for Swagger's button. The headers themselves are read below, in one place.
 _bearer = OAuth2PasswordBearer(tokenUrl="/api/v1/auth/token", auto_error=False, scheme_name="password")
 _api_key = APIKeyHeader(name="X-API-Key", auto_error=False, scheme_name="api_key")
 
@@ -32,12 +34,12 @@ class Allowed:
         self,
         request: Request,
         sessions: SessionsDep,
-        token: Annotated[str | None, Depends(_bearer)],
-        api_key: Annotated[str | None, Security(_api_key)],
+        _token: Annotated[str | None, Depends(_bearer)],
+        _key: Annotated[str | None, Security(_api_key)],
     ) -> Actor:
         """In a short transaction of its own: a route that waits holds no connection for having asked."""
         request.state.action = self.action
-        presented = _presented(request, token, api_key)
+        presented = _presented(request)
         async with transaction(sessions) as db:
             actor = await identity.identify(db, presented, request.state.settings)
         request.state.actor = actor
@@ -74,15 +76,24 @@ Caller = Annotated[Who, Depends(_caller)]
 """Somebody who has not signed in."""
 
 
-def _presented(request: Request, token: str | None, api_key: str | None) -> Presented:
-    """A key that is sent counts, also beside a token: ml-service does the same."""
-    if api_key is not None:
-        kind, credential = CredentialKind.API_KEY, api_key
-    elif token is not None:
-        kind, credential = CredentialKind.BEARER, token
-    else:
+def _presented(request: Request) -> Presented:
+    """A key that is sent counts, also beside a token; two of one kind are none. ml-service reads them alike."""
+    headers = request.headers
+    for name, kind in (("x-api-key", CredentialKind.API_KEY), ("authorization", CredentialKind.BEARER)):
+        sent = headers.getlist(name)
+        if len(sent) > 1:
+            raise NotSignedIn
+        if sent:
+            credential = sent[0] if kind is CredentialKind.API_KEY else _bearer_token(sent[0])
+            return Presented(kind, credential, _address(request), request.state.request_id)
+    raise NotSignedIn
+
+
+def _bearer_token(authorization: str) -> str:
+    scheme, token = get_authorization_scheme_param(authorization)
+    if scheme.lower() != "bearer":
         raise NotSignedIn
-    return Presented(kind, credential, address=_address(request), request_id=request.state.request_id)
+    return token
 
 
 def _address(request: Request) -> str | None:

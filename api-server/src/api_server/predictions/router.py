@@ -31,9 +31,7 @@ async def create(
     body: PredictIn, request: Request, sessions: SessionsDep, actor: Predictor
 ) -> Prediction | Response:
     ml: MlClient = request.state.ml
-    # The id of this request also where the caller sent none: a refusal of ml-service names it.
-    headers = {**request.headers, "x-request-id": request.state.request_id}
-    answer = await ml.predict(body.model_id, body.row(), headers=headers)
+    answer = await ml.predict(body.model_id, body.row(), headers=request.headers, who=actor.who)
     if isinstance(answer, Response):
         return answer
     async with transaction(sessions) as session:

@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+from api_server import notices
 from api_server.audit_trail import Deed, record
 from api_server.auth import accounts
 from api_server.auth.actor import Actor
@@ -22,7 +23,7 @@ from api_server.projects.errors import (
 )
 from api_server.projects.models import Project, ProjectMember
 from api_server.projects.schemas import MemberIn, MemberOut, PersonIn, member_out
-from platform_kit.contract.access import ProjectRole, Role
+from platform_kit.contract.access import Notice, NoticeKind, ProjectRole, Role
 
 
 async def list_members(
@@ -153,6 +154,7 @@ async def _part(session: AsyncSession, project: Project, user_id: UUID) -> User:
     _refuse_primary_owner(project, user)
     await session.delete(member)
     await session.flush()
+    notices.tell(session, Notice(kind=NoticeKind.USER, id=user_id))
     return user
 
 
@@ -165,6 +167,7 @@ async def _set_role(
         session.add(member)
     member.role = role
     await session.flush()
+    notices.tell(session, Notice(kind=NoticeKind.USER, id=user_id))
     return member
 
 

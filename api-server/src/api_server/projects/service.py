@@ -1,6 +1,7 @@
 from typing import Any
 from uuid import UUID, uuid4
 
+from api_server import notices
 from api_server.audit_trail import PLATFORM, REFUSED, AuditEntry, Deed, Who, record
 from api_server.auth.actor import Actor
 from api_server.auth.permissions import RULES, Action, authorize, authorize_in_project
@@ -19,7 +20,7 @@ from api_server.projects.errors import (
 from api_server.projects.models import Project, ProjectMember, ProjectStatus
 from api_server.projects.repository import Contents
 from api_server.projects.schemas import ProjectFilter, ProjectIn, ProjectPatch
-from platform_kit.contract.access import ProjectRole, Refusals
+from platform_kit.contract.access import Notice, NoticeKind, ProjectRole, Refusals
 
 PERSONAL = "personal"
 
@@ -184,6 +185,7 @@ async def delete(session: AsyncSession, actor: Actor, project_id: UUID, if_match
         raise ProjectInUse(_in_use(contents))
     await session.delete(project)
     await session.flush()
+    notices.tell(session, Notice(kind=NoticeKind.PROJECT, id=project.id))
     ended = {"members": contents.members, "api_keys": contents.api_keys}
     record(session, actor.who, _deed(Action.PROJECT_DELETE, project, **ended))
 
