@@ -1,5 +1,5 @@
 # Needs make and Python 3.11 or newer. Everything else is installed into .venv by the targets themselves.
-# Variables: PYTHON, API_PORT, ML_PORT, PLATFORM_DATA_DIR, ENV_FILE, ARGS (passed to pytest and to the checks).
+# Variables: PYTHON, API_PORT, ML_PORT, PLATFORM_DATA_DIR, ENV_FILE, ARGS (passed to pytest and to the checks), SOAK_MINUTES.
 
 PYTHON ?= python3
 API_PORT ?= 8000
@@ -120,6 +120,10 @@ test-compose: $(VENV)/.dev ## Test the Compose platform with real containers: ab
 test: $(VENV)/.dev ## Run the tests, on real servers (ARGS="-k upload")
 	@exec $(IN_VENV) -m pytest $(ARGS)
 
+.PHONY: soak
+soak: $(VENV)/.dev ## Send made-up requests to both services for long (SOAK_MINUTES=40)
+	@SOAK_MINUTES="$(or $(SOAK_MINUTES),40)" exec $(IN_VENV) -m pytest tests/fuzz -s $(ARGS)
+
 .PHONY: check
 check: $(VENV)/.dev ## Check format, style, types, architecture, locks, links and secrets: seconds
 	@$(VENV)/bin/ruff format --quiet --check . || { echo 'Some files are not formatted: make fix'; exit 1; }
@@ -127,6 +131,10 @@ check: $(VENV)/.dev ## Check format, style, types, architecture, locks, links an
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports --no-logo
 	@$(IN_VENV) -m pytest -q -m repository tests/stack
+
+.PHONY: access-page
+access-page: $(VENV)/.dev ## Write docs/access.md anew, after a change of who may do what
+	@$(IN_VENV) -m tests.access.page > docs/access.md.new && mv docs/access.md.new docs/access.md || { rm -f docs/access.md.new; exit 1; }
 
 .PHONY: fix
 fix: $(VENV)/.dev ## Format the code and repair what can be repaired

@@ -40,6 +40,15 @@ class TestListUsers:
 
 
 class TestChangeUser:
+    @pytest.mark.parametrize("word", [0, 1, "true", "off"])
+    async def test_takes_no_other_word_for_yes_or_no(
+        self, admin: SignedIn, maker: SignedIn, word: object
+    ) -> None:
+        answer = await admin.http.patch(f"/users/{maker.id}", json={"is_active": word})
+
+        assert answer.status_code == 422
+        assert [each["pointer"] for each in answer.json()["errors"]] == ["/is_active"]
+
     async def test_counts_at_once_for_tokens_that_are_out(self, admin: SignedIn, maker: SignedIn) -> None:
         await admin.http.patch(f"/users/{maker.id}", json={"role": "user"})
         as_user = await maker.http.post("/projects", json={"name": "p"})

@@ -116,6 +116,15 @@ class TestDeploy:
 
         assert again["deployment_id"] == first["deployment_id"]
 
+    @pytest.mark.parametrize("version", [True, "1", 0, 2**31])
+    async def test_of_no_number_of_a_version_is_refused(self, maker: SignedIn, version: object) -> None:
+        model = await new_model(maker)
+
+        answer = await maker.http.post(f"/models/{model['id']}/deploy", json={"version": version})
+
+        assert answer.status_code == 422
+        assert [each["pointer"] for each in answer.json()["errors"]] == ["/version"]
+
     async def test_without_a_replica_is_still_coming_after_the_patience(
         self, maker: SignedIn, worker: Worker, replica: FakeReplica
     ) -> None:

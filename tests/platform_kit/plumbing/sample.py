@@ -79,6 +79,10 @@ def _show_the_request(app: FastAPI) -> None:
     async def name_it(name: str, said: str = "") -> dict[str, str]:
         return {"name": name, "said": said}
 
+    @app.delete("/names/{name}")
+    async def forget(name: str) -> None:
+        return None
+
     @app.get("/own-headers")
     async def own_headers() -> Response:
         own = {"Cache-Control": "max-age=5", "Content-Security-Policy": "sandbox"}

@@ -47,6 +47,12 @@ class TestProblems:
 
         assert (answer.status_code, answer.json()["code"]) == (400, "malformed")
 
+    async def test_of_a_method_name_all_that_there_are(self, http: httpx2.AsyncClient) -> None:
+        """Of every route at the address: `/names/{name}` has two."""
+        answer = await http.put("/names/ada")
+
+        assert (answer.status_code, answer.headers["Allow"]) == (405, "DELETE, GET")
+
     async def test_say_when_to_come_back(self, http: httpx2.AsyncClient) -> None:
         answer = await http.post("/things", json={"name": "away", "size": 1})
 

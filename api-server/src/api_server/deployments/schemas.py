@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api_server.deployments.models import Deployment, DeploymentStatus
 from api_server.registry.models import Model
 from platform_kit.contract.artifact import Task
-from platform_kit.contract.numbers import VersionNumber
+from platform_kit.contract.numbers import VersionNumberInJson
 
 
 class DeployConfig(BaseModel):
@@ -18,7 +18,7 @@ class DeployConfig(BaseModel):
 class DeployIn(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{}, {"version": 2}]})
 
-    version: VersionNumber | None = Field(
+    version: VersionNumberInJson | None = Field(
         default=None, description="left out: the newest, also one still in training"
     )
     config: DeployConfig = Field(default_factory=DeployConfig)

@@ -5,7 +5,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from platform_kit.contract.algorithms import Algorithm, Framework
 from platform_kit.contract.artifact import Task
-from platform_kit.contract.numbers import VersionNumber
+from platform_kit.contract.numbers import VersionNumberInJson
 
 Parameters = Annotated[
     dict[str, Any], Field(description="see GET /api/v1/algorithms; `random_state` or `seed` sets the seed")
@@ -67,7 +67,7 @@ class TrainIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     dataset_id: UUID | None = None
-    dataset_version: VersionNumber | None = Field(default=None, description="left out: the newest")
+    dataset_version: VersionNumberInJson | None = Field(default=None, description="left out: the newest")
     target: str | None = Field(default=None, max_length=500)
     algorithm: str | None = None
     parameters: Parameters | None = None

@@ -15,6 +15,7 @@ from ml_service.serving.found import Found
 from ml_service.serving.model_openapi import model_openapi
 from ml_service.serving.request_body import read_body
 from ml_service.serving.service import Serving
+from platform_kit.contract.numbers import VersionNumber
 from platform_kit.contract.prediction import BatchPrediction, BatchRequest, Prediction, PredictionRequest
 from platform_kit.contract.problem import ProblemDetail
 from platform_kit.plumbing.problems import MEDIA_TYPE, Problem
@@ -32,9 +33,7 @@ _PROBLEM = {"$ref": f"#/components/schemas/{ProblemDetail.__name__}"}
 
 
 def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {
-        each: {"model": ProblemDetail, "content": {MEDIA_TYPE: {"schema": _PROBLEM}}} for each in statuses
-    }
+    return {each: {"content": {MEDIA_TYPE: {"schema": _PROBLEM}}} for each in statuses}
 
 
 def _takes(shape: type[PredictionRequest] | type[BatchRequest]) -> dict[str, Any]:
@@ -75,7 +74,7 @@ async def predict_batch(model: str, request: Request) -> Response:
     openapi_extra=_takes(PredictionRequest),
     responses={200: {"model": Prediction}, **_REFUSALS},
 )
-async def predict_version(model: str, version: int, request: Request) -> Response:
+async def predict_version(model: str, version: VersionNumber, request: Request) -> Response:
     return await _answer(request, model, version, answer_single)
 
 
@@ -86,7 +85,7 @@ async def predict_version(model: str, version: int, request: Request) -> Respons
     openapi_extra=_takes(BatchRequest),
     responses={200: {"model": BatchPrediction}, **_REFUSALS},
 )
-async def predict_version_batch(model: str, version: int, request: Request) -> Response:
+async def predict_version_batch(model: str, version: VersionNumber, request: Request) -> Response:
     return await _answer(request, model, version, answer_batch)
 
 

@@ -14,6 +14,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic_core import PydanticSerializationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from platform_kit.contract.problem import Issue, IssueCode, ProblemDetail, pointer_to, shown
@@ -90,7 +91,10 @@ def add_problem_handlers(app: FastAPI, *, show_values: bool) -> None:
         return respond(request, error.as_detail(), error.headers)
 
     async def on_http(request: Request, error: HTTPException) -> Response:
-        return respond(request, _from_http(error), error.headers)
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(sorted(_methods_at(request)))
+        return respond(request, _from_http(error), headers)
 
     async def on_validation(request: Request, error: RequestValidationError) -> Response:
         return respond(request, _from_validation(error))
@@ -198,11 +202,19 @@ _TITLES = {
 }
 
 
+def _methods_at(request: Request) -> set[str]:
+    """Of all routes with this path; the framework names those of the first alone."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            found |= getattr(route, "methods", None) or set()
+    return found
+
+
 def _from_http(error: HTTPException) -> ProblemDetail:
     title = _TITLES.get(error.status_code, "Request refused")
-    return ProblemDetail(
-        title=title, status=error.status_code, detail=str(error.detail), code=title.lower().replace(" ", "_")
-    )
+    code = Malformed.code if error.status_code == Malformed.status else title.lower().replace(" ", "_")
+    return ProblemDetail(title=title, status=error.status_code, detail=str(error.detail), code=code)
 
 
 _CODES = {

@@ -123,12 +123,16 @@ class RateLimiting:
             await send(message)
 
         answer = self._app
-        if not _NOT_COUNTED.match(scope["path"]):
+        if is_counted(scope["path"]):
             try:
                 await request_limits.check_address()
             except TooManyRequests as refusal:
                 answer = problem_response(Request(scope), refusal.as_detail(), headers=refusal.headers)
         await answer(scope, receive, send_with_headers)
+
+
+def is_counted(path: str) -> bool:
+    return not _NOT_COUNTED.match(path)
 
 
 def _short(key: str) -> str:
