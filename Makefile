@@ -39,6 +39,10 @@ demo: $(VENV)/.embedded ## Start the platform, run the whole loop on real data, 
 dev: $(VENV)/.embedded ## Start the platform and stay until Ctrl-C (API_PORT=8000 ML_PORT=8001)
 	@exec $(IN_VENV) -m embedded dev
 
+.PHONY: cli
+cli: $(VENV)/.embedded ## Run a command of the control plane beside `make dev` (ARGS=verify-audit)
+	@exec $(IN_VENV) -m embedded cli -- $(ARGS)
+
 .PHONY: memory
 memory: $(VENV)/.embedded ## Show what each process of the running platform keeps in memory
 	@exec $(IN_VENV) -m embedded memory

@@ -1,4 +1,4 @@
-"""`python -m embedded dev | demo | run -- COMMAND | memory | clean`: the platform on this machine."""
+"""`python -m embedded dev | demo | run -- COMMAND | cli -- COMMAND | memory | clean`: the platform on this machine."""
 
 import argparse
 import asyncio
@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from embedded import memory, orphans
-from embedded.commands import run_command, run_dev
+from embedded.commands import run_command, run_control_plane, run_dev
 from embedded.errors import StartFailed
 from embedded.layout import REPOSITORY, Layout
 from embedded.logs import complain
@@ -41,6 +41,10 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.servers_only:
         options = replace(options, services=())
     return asyncio.run(run_command(options, arguments.command))
+
+
+def _cli(arguments: argparse.Namespace) -> int:
+    return run_control_plane(_options(arguments), arguments.command)
 
 
 def _memory(arguments: argparse.Namespace) -> int:
@@ -80,6 +84,10 @@ def _parser() -> argparse.ArgumentParser:
         "--servers-only", action="store_true", help="only the four servers, none of our services"
     )
     run.add_argument("command", nargs="+", help="after --")
+    cli = _add(
+        commands.add_parser("cli", help="run a command of the control plane beside a running platform"), _cli
+    )
+    cli.add_argument("command", nargs="+", help="after --, such as: verify-audit")
     _add(
         commands.add_parser("memory", help="what each process of a running platform keeps in memory"), _memory
     )

@@ -2,14 +2,19 @@
 
 import asyncio
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import TypeVar
 
+from embedded.credentials import Secrets
+from embedded.errors import StartFailed
 from embedded.interrupts import Interrupts
+from embedded.layout import Layout, read_json
 from embedded.logs import Terminal, complain
-from embedded.services import FLOWER_USER, inherited
+from embedded.services import FLOWER_USER, Addresses, inherited, settings
 from embedded.stack import Options, Stack
 
 INTERRUPTED = 130
@@ -62,6 +67,18 @@ async def run_command(options: Options, command: Sequence[str]) -> int:
     except Interrupted:
         return INTERRUPTED
     return INTERRUPTED if interrupts.asked.is_set() else code
+
+
+def run_control_plane(options: Options, arguments: Sequence[str]) -> int:
+    """Run a command of `api_server.cli` beside a platform that runs already, as the application's database role."""
+    layout = Layout(options.data_dir.resolve())
+    ports = read_json(layout.run / "ports.json")
+    if not ports or not layout.secrets.exists():
+        raise StartFailed(f"There is no platform in {layout.root}; start one with make dev.")
+    addresses = Addresses(options.api_host, options.api_port, options.ml_host, options.ml_port)
+    environment = {**inherited(), **settings(layout, Secrets.of(layout.secrets), ports, addresses)}
+    command = (sys.executable, "-m", "api_server.cli", *arguments)
+    return subprocess.run(command, env=environment, check=False).returncode
 
 
 async def _unless(interrupts: Interrupts, work: Awaitable[Result]) -> Result:

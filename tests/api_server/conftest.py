@@ -29,12 +29,19 @@ from tests.api_server.factories import PREFIX, FakeReplica, SignedIn, Worker, si
 from tests.servers import servers_environment
 
 SignIn = Callable[..., Awaitable[SignedIn]]
+QUICK = {
+    "JOB_LEASE_SECONDS": "30",
+    "DEPLOY_WAIT_SECONDS": "1",
+    "REFRESH_GRACE_SECONDS": "0.5",
+    "AUDIT_REFUSALS_PER_MINUTE": "100000",
+    "REGISTRATION_LIMIT": "off",
+}
 
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     with servers_environment(tmp_path_factory.mktemp("servers")) as found:
-        yield {**found, "JOB_LEASE_SECONDS": "30", "DEPLOY_WAIT_SECONDS": "1", "REFRESH_GRACE_SECONDS": "0.5"}
+        yield {**found, **QUICK}
 
 
 @pytest.fixture(scope="session")

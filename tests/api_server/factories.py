@@ -55,10 +55,14 @@ async def sign_up(
 ) -> SignedIn:
     name = f"user{next(_numbers)}"
     body = {"email": f"{name}@example.com", "username": name, "password": PASSWORD}
-    user = (await anonymous.post("/auth/register", json=body)).json()
+    registered = await anonymous.post("/auth/register", json=body)
+    assert registered.status_code == 201, registered.text
+    user = registered.json()
     async with transaction(sessions) as session:
         await session.execute(update(User).where(User.username == name).values(role=role))
-    tokens = (await anonymous.post("/auth/token", data={"username": name, "password": PASSWORD})).json()
+    signed_in = await anonymous.post("/auth/token", data={"username": name, "password": PASSWORD})
+    assert signed_in.status_code == 200, signed_in.text
+    tokens = signed_in.json()
     http.headers["Authorization"] = f"Bearer {tokens['access_token']}"
     return SignedIn(http=http, id=UUID(user["id"]), username=name, refresh_token=tokens["refresh_token"])
 

@@ -82,3 +82,13 @@ class TestLoginLimits:
         monkeypatch.setenv(name, "0")
 
         assert name in refusal()
+
+
+class TestRegistrationRole:
+    def test_makes_no_administrator_of_whoever_comes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("REGISTRATION_ROLE", "admin")
+
+        assert "REGISTRATION_ROLE" in refusal()
+
+        monkeypatch.setenv("REGISTRATION", "invitation")
+        assert Settings.from_environment().registration_role == "admin"

@@ -160,7 +160,8 @@ def _audit_log() -> None:
         sa.UniqueConstraint("id", name=op.f("uq_audit_log_id")),
     )
     op.create_index("ix_audit_log_created_at", "audit_log", ["created_at"])
-    for column in ("user_id", "project_id", "object_id"):
+    op.create_index("ix_audit_log_request_id", "audit_log", ["request_id"])
+    for column in ("user_id", "project_id", "object_id", "action", "address"):
         op.create_index(f"ix_audit_log_{column}", "audit_log", [column, "seq"])
     op.execute(
         "CREATE FUNCTION refuse_change_of_audit_log() RETURNS trigger LANGUAGE plpgsql AS $$"

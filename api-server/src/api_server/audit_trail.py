@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
-from api_server.database import Base, before_commit, utc_now
+from api_server.database import Base, after_commit, before_commit, utc_now
 from platform_kit.contract.artifact import canonical_json
 
 GENESIS = "0" * 64
@@ -90,6 +90,9 @@ class AuditEntry(Base):
         Index("ix_audit_log_user_id", "user_id", "seq"),
         Index("ix_audit_log_project_id", "project_id", "seq"),
         Index("ix_audit_log_object_id", "object_id", "seq"),
+        Index("ix_audit_log_action", "action", "seq"),
+        Index("ix_audit_log_address", "address", "seq"),
+        Index("ix_audit_log_request_id", "request_id"),
         {"info": {"append_only": True}},
     )
 
@@ -121,6 +124,8 @@ def record(session: AsyncSession, who: Who, deed: Deed) -> None:
 
 
 async def _append(session: AsyncSession) -> None:
+    # First what is still to be written: with the lock held, nothing may wait for another row.
+    await session.flush()
     await session.execute(select(func.pg_advisory_xact_lock(LOCK)))
     head = (
         await session.execute(
@@ -135,7 +140,7 @@ async def _append(session: AsyncSession) -> None:
         previous = entry.hash
     await session.flush()
     # The log is shipped elsewhere: a chain that was cut short or written anew does not fit what was said here.
-    log.info("audit.appended", seq=seq, hash=previous)
+    after_commit(session, lambda: log.info("audit.appended", seq=seq, hash=previous))
 
 
 def _entry(seq: int, previous: str, who: Who, deed: Deed) -> AuditEntry:

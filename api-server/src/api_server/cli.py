@@ -70,13 +70,13 @@ def import_objects(options: argparse.Namespace) -> None:
 
 
 def seed_accounts(options: argparse.Namespace) -> None:
-    """Make the accounts of a credentials file; existing ones get its password and role."""
+    """Make the accounts of a credentials file; existing ones stay as they are."""
     users = json.loads(options.file.read_text())["users"]
 
     async def seed(session: AsyncSession) -> None:
         for user in users:
             body = RegisterIn(email=user["email"], username=user["username"], password=user["password"])
-            await accounts.make_account(session, body, role=Role(user["role"]))
+            await accounts.make_account_once(session, body, role=Role(user["role"]))
 
     asyncio.run(_in_transaction(seed))
 

@@ -8,6 +8,7 @@ from typing import Any
 import redis.asyncio
 from fastapi import FastAPI
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api_server import __version__
 from api_server.api_keys import router as api_keys
@@ -27,7 +28,8 @@ from api_server.notices import SENDER, NoticeSender
 from api_server.predictions import router as predictions
 from api_server.projects import internal as projects_internal
 from api_server.projects import router as projects
-from api_server.refusal_trail import RefusalTrail
+from api_server.refusal_book import RefusalBook
+from api_server.refusal_trail import RefusalTrail, keep
 from api_server.registry import router as registry
 from api_server.settings import Settings
 from api_server.training import router as training
@@ -39,22 +41,28 @@ from platform_kit.plumbing.rate_limits import RateLimits
 from platform_kit.plumbing.storable import check_json_bodies
 
 PREFIX = "/api/v1"
+ROOMS = (
+    *(auth, users, api_keys, audit, projects, datasets),
+    *(training, registry),  # in this order: POST /models belongs to the same group of routes
+    *(jobs, deployments, predictions),
+)
 DESCRIPTION = """From a table of data to a watched prediction endpoint:
 upload a dataset, train, register a model version, deploy, predict.
 
-Sign in with **Authorize** (a user name or e-mail, and a password), then try the calls in the order of the groups."""
+Sign in with **Authorize** (a user name or e-mail, and a password; or an API key), then go from *projects* to
+*predictions*. *users*, *invitations* and *audit* are for administrators."""
 
 TAGS = [
     {"name": "auth", "description": "Accounts and sessions: who is calling."},
-    {"name": "users", "description": "For administrators: accounts, roles, invitations."},
-    {"name": "api-keys", "description": "Credentials for programs, with scopes."},
-    {"name": "audit", "description": "For administrators: who did what, or was refused."},
     {"name": "projects", "description": "Workspaces that own datasets and models; their members."},
     {"name": "datasets", "description": "Files to learn from, with schema and statistics."},
     {"name": "models", "description": "Models, their trainings and versions."},
     {"name": "jobs", "description": "Work that takes longer than a request, with live progress."},
     {"name": "deployments", "description": "Which version answers behind which endpoint."},
     {"name": "predictions", "description": "Predictions through the API, with history."},
+    {"name": "users", "description": "For administrators: accounts, roles, invitations."},
+    {"name": "api-keys", "description": "Credentials for programs, with scopes."},
+    {"name": "audit", "description": "For administrators: who did what, or was refused."},
     {"name": "health", "description": "Is it alive, is it ready, how is it doing?"},
 ]
 
@@ -76,20 +84,46 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        sessions = make_sessions(engine, **{SENDER: notices})
+        refusals = RefusalBook(per_minute=settings.audit_refusals_per_minute)
+        keeping = asyncio.create_task(keep(refusals, sessions))
         yield {
             "settings": settings,
-            "sessions": make_sessions(engine, **{SENDER: notices}),
+            "sessions": sessions,
+            "refusals": refusals,
             "store": store,
             "ml": ml,
             "handlers": HANDLERS,
             "throttle": LoginThrottle.from_settings(settings, app.state.rate_limits.counters),
         }
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
         await ml.close()
         await notices.close()
         await rate_limits.close()
         await broker.aclose()
         await engine.dispose()
 
+    app = create_service(
+        title="Platform API",
+        description=DESCRIPTION,
+        version=__version__,
+        lifespan=lifespan,
+        settings=settings,
+        tags=TAGS,
+    )
+    app.state.rate_limits = rate_limits
+    check_json_bodies(app)
+    for room in ROOMS:
+        app.include_router(room.router, prefix=PREFIX)
+    for internal in (projects_internal, jobs_internal, deployments_internal):
+        app.include_router(internal.router)
+    app.include_router(health_router(__version__, _checks(engine, broker, store)))
+    app.add_middleware(RefusalTrail)
+    return app
+
+
+def _checks(engine: AsyncEngine, broker: redis.asyncio.Redis, store: ObjectStore) -> dict[str, Check]:
     async def postgres_answers() -> str:
         async with engine.connect() as connection:
             await connection.execute(text("SELECT 1"))
@@ -103,41 +137,7 @@ def create_app(settings: Settings) -> FastAPI:
         await asyncio.to_thread(store.check)
         return "answers"
 
-    checks: dict[str, Check] = {
-        "postgres": postgres_answers,
-        "broker": broker_answers,
-        "storage": storage_answers,
-    }
-    app = create_service(
-        title="Platform API",
-        description=DESCRIPTION,
-        version=__version__,
-        lifespan=lifespan,
-        settings=settings,
-        tags=TAGS,
-    )
-    app.state.rate_limits = rate_limits
-    check_json_bodies(app)
-    # `training` before `registry`: its POST /models belongs to the same group of routes.
-    for room in (
-        auth,
-        users,
-        api_keys,
-        audit,
-        projects,
-        datasets,
-        training,
-        registry,
-        jobs,
-        deployments,
-        predictions,
-    ):
-        app.include_router(room.router, prefix=PREFIX)
-    for internal in (projects_internal, jobs_internal, deployments_internal):
-        app.include_router(internal.router)
-    app.include_router(health_router(__version__, checks))
-    app.add_middleware(RefusalTrail)
-    return app
+    return {"postgres": postgres_answers, "broker": broker_answers, "storage": storage_answers}
 
 
 def main() -> None:

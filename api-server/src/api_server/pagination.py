@@ -60,7 +60,7 @@ PageDep = Annotated[PageParams, Depends(page_params)]
 class Rows(Generic[T]):
     items: list[T]
     next_cursor: str | None
-    total: int
+    total: int | None
 
 
 async def fetch_page(
@@ -70,12 +70,16 @@ async def fetch_page(
     *,
     sortable: Sortable,
     id_column: InstrumentedAttribute[UUID],
+    with_total: bool = True,
 ) -> Rows[T]:
-    """Run `statement` for one page, sorted by one of `sortable` and then by id."""
+    """Run `statement` for one page, sorted by one of `sortable` and then by id.
+
+    with_total: not for a table that only grows, where counting takes longer with every day.
+    """
     column = sortable.get(params.field)
     if column is None:
         raise _bad("sort", params.sort, f"one of: {', '.join(sortable)}, with or without `-`")
-    total = await session.scalar(select(func.count()).select_from(statement.order_by(None).subquery()))
+    total = await _count(session, statement) if with_total else None
     if params.cursor is not None:
         statement = statement.where(_after(params, column, id_column))
     order = (column.desc(), id_column.desc()) if params.descending else (column, id_column)
@@ -87,7 +91,11 @@ async def fetch_page(
         if more
         else None
     )
-    return Rows(items=items, next_cursor=cursor, total=total or 0)
+    return Rows(items=items, next_cursor=cursor, total=total)
+
+
+async def _count(session: AsyncSession, statement: Select[Any]) -> int:
+    return await session.scalar(select(func.count()).select_from(statement.order_by(None).subquery())) or 0
 
 
 def _after(

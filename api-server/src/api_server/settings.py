@@ -55,7 +55,9 @@ class Settings(KitSettings):
     login_trickle_seconds: int = Field(default=10, ge=1)
     registration: Registration = Registration.OPEN
     registration_role: Role = Role.DATA_SCIENTIST
-    registration_limit: RateLimit = "600/hour"
+    audit_refusals_per_minute: int = Field(default=60, ge=1)
+    """Of one caller and action that get an entry each; the others of that minute are counted in one."""
+    registration_limit: RateLimit = "300/minute"
     """For each address; also of asking for, and trying, a password reset."""
     api_key_days: int = Field(default=90, ge=0)
     """How long a key lasts whose maker names no end; 0: it does not end by itself."""
@@ -92,6 +94,13 @@ class Settings(KitSettings):
     platform_data_dir: Path = Path(".data")
     s3_noncurrent_days: int = Field(default=30, ge=0)
     """0: the bucket keeps no older versions."""
+
+    @field_validator("registration_role")
+    @classmethod
+    def _nobody_makes_himself_an_administrator(cls, role: Role, info: ValidationInfo) -> Role:
+        if role is Role.ADMIN and info.data.get("registration") is Registration.OPEN:
+            raise ValueError("must not be admin while REGISTRATION is open: whoever registers would be one")
+        return role
 
     @field_validator("jwt_secret_previous")
     @classmethod

@@ -64,7 +64,7 @@ class TestCreate:
         ("change", "field"),
         [
             ({"scopes": []}, "scopes"),
-            ({"scopes": ["everything"]}, "0"),
+            ({"scopes": ["everything"]}, "scopes"),
             ({"scopes": ["read", "read"]}, "scopes"),
             ({"name": ""}, "name"),
             ({"expires_at": "2020-01-01T00:00:00Z"}, "expires_at"),
@@ -219,6 +219,14 @@ class TestUse:
 
         assert seen[0] is not None
         assert len(set(seen)) == 1
+
+    async def test_in_the_wrong_header_is_told_so(self, client: httpx2.AsyncClient, maker: SignedIn) -> None:
+        secret = (await make(maker))["secret"]
+
+        answer = await client.get("/projects", headers={"Authorization": f"Bearer {secret}"})
+
+        assert (answer.status_code, "X-API-Key" in answer.json()["detail"]) == (401, True)
+        assert secret not in answer.text
 
     @pytest.mark.parametrize("key", ["", "x", "mlp_", "é", "Bearer x", "mlp_" + "0" * 58])
     async def test_of_something_else_is_401(self, client: httpx2.AsyncClient, key: str) -> None:

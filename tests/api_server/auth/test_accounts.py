@@ -67,15 +67,22 @@ class TestRegistration:
 
         assert (answer.status_code, answer.json()["code"]) == (403, "registration_closed")
 
-    @pytest.mark.parametrize("more", [{}, {"invitation": "guessed"}, {"invitation": ""}])
+    @pytest.mark.parametrize(
+        ("more", "code"),
+        [
+            ({}, "invitation_needed"),
+            ({"invitation": "guessed"}, "invitation_invalid"),
+            ({"invitation": ""}, "invitation_invalid"),
+        ],
+    )
     async def test_by_invitation_needs_one(
-        self, client: httpx2.AsyncClient, set_up: SetUp, more: dict[str, str]
+        self, client: httpx2.AsyncClient, set_up: SetUp, more: dict[str, str], code: str
     ) -> None:
         set_up(registration=Registration.INVITATION)
 
         answer = await client.post("/auth/register", json={**ACCOUNT, **more})
 
-        assert (answer.status_code, answer.json()["code"]) == (403, "invitation_needed")
+        assert (answer.status_code, answer.json()["code"]) == (403, code)
 
     async def test_by_invitation_gives_its_role_once(
         self, client: httpx2.AsyncClient, admin: SignedIn, set_up: SetUp
@@ -179,6 +186,21 @@ class TestRegistration:
         assert (await log_in(client, "ada", body + "2")).status_code == 401
         assert (await log_in(client, "ada", body + "1")).status_code == 200
 
+    async def test_refuses_to_make_an_invitation_that_nobody_could_use(
+        self, admin: SignedIn, set_up: SetUp
+    ) -> None:
+        past = await admin.http.post("/invitations", json={"expires_at": "2020-01-01T00:00:00Z"})
+        set_up(registration=Registration.CLOSED)
+        closed = await admin.http.post("/invitations", json={})
+
+        assert (past.status_code, closed.status_code) == (422, 409)
+
+    async def test_repeats_no_secret_under_a_misspelt_name(self, client: httpx2.AsyncClient) -> None:
+        answer = await client.post("/auth/register", json={**ACCOUNT, "pasword": "canary-of-a-password"})
+
+        assert answer.status_code == 422
+        assert "canary" not in answer.text
+
 
 class TestDeactivate:
     async def test_closes_the_account_with_all_that_came_from_it(
@@ -220,6 +242,17 @@ class TestPasswordReset:
         assert (await log_in(client, maker.username)).status_code == 401
         assert (await log_in(client, maker.username, "a wholly new one")).status_code == 200
         assert (await admin.http.get("/users?reset_requested=true")).json()["total"] == 0
+
+    async def test_is_in_the_audit_log_when_it_is_asked_for(
+        self, client: httpx2.AsyncClient, maker: SignedIn, admin: SignedIn
+    ) -> None:
+        for login, about in ((maker.username, str(maker.id)), ("nobody", None)):
+            answer = await client.post("/auth/password-reset-requests", json={"login": login})
+            request_id = answer.headers["X-Request-ID"]
+            found = (await admin.http.get(f"/audit?request_id={request_id}")).json()["items"]
+            assert [(each["action"], each["object_id"]) for each in found] == [
+                ("account:reset_password", about)
+            ]
 
     async def test_tells_nobody_who_exists(self, client: httpx2.AsyncClient, maker: SignedIn) -> None:
         answers = [
@@ -279,7 +312,74 @@ class TestTiming:
         assert time.perf_counter() - began > 0.01
 
 
+class TestChangePassword:
+    async def test_leaves_no_session_of_the_old_one_however_they_cross(
+        self, client: httpx2.AsyncClient, maker: SignedIn
+    ) -> None:
+        """A login that had its password verified before the change must not begin after it."""
+        alive: list[str] = []
+
+        async def keep_logging_in() -> None:
+            while True:
+                answer = await log_in(client, maker.username)
+                if answer.status_code != 200:
+                    return
+                alive.append(answer.json()["access_token"])
+
+        loops = [asyncio.create_task(keep_logging_in()) for _ in range(4)]
+        await asyncio.sleep(0.4)
+        new = {"current_password": PASSWORD, "new_password": "another long one"}
+        changed = await maker.http.post("/auth/password", json=new)
+        await asyncio.gather(*loops)
+
+        assert changed.status_code == 204
+        assert len(alive) > 4
+        answers = [
+            await client.get("/auth/me", headers={"Authorization": f"Bearer {each}"}) for each in alive
+        ]
+        assert {each.status_code for each in answers} == {401}
+
+    async def test_slows_guesses_of_the_current_one_down(
+        self, maker: SignedIn, set_up_throttle: SetUp
+    ) -> None:
+        set_up_throttle(login_failures_per_hour=5)
+        wrong = {"current_password": "a guess", "new_password": "another long one"}
+
+        guesses = [await maker.http.post("/auth/password", json=wrong) for _ in range(8)]
+        closing = await maker.http.post("/auth/deactivate", json={"password": PASSWORD})
+
+        assert [each.status_code for each in guesses].count(403) <= 6
+        assert guesses[-1].status_code == closing.status_code == 429
+
+    @pytest.mark.parametrize(("wish", "status"), [({"revoke_api_keys": True}, 401), ({}, 200)])
+    async def test_ends_api_keys_when_asked_to(
+        self, client: httpx2.AsyncClient, maker: SignedIn, wish: dict[str, bool], status: int
+    ) -> None:
+        key = (await maker.http.post("/api-keys", json={"name": "k", "scopes": ["read"]})).json()["secret"]
+        new = {"current_password": PASSWORD, "new_password": "another long one", **wish}
+
+        await maker.http.post("/auth/password", json=new)
+
+        assert (await client.get("/auth/me", headers={"X-API-Key": key})).status_code == status
+
+
 class TestGuessing:
+    async def test_at_invented_names_by_a_crowd_keeps_nobody_out_who_has_been_here(
+        self, client: httpx2.AsyncClient, maker: SignedIn
+    ) -> None:
+        crowd = [asyncio.create_task(log_in(client, f"invented-{number}", "guess")) for number in range(150)]
+        await asyncio.sleep(0.05)
+
+        began = time.perf_counter()
+        owner = await log_in(client, maker.username)
+        seconds = time.perf_counter() - began
+        done = sum(each.done() for each in crowd)
+        answers = await asyncio.gather(*crowd)
+
+        assert owner.status_code == 200
+        assert {each.status_code for each in answers} == {401, 503}
+        assert done < len(crowd), f"the owner waited {seconds:.1f} s, behind everybody"
+
     async def test_from_many_addresses_keeps_no_owner_out(
         self, running: tuple[ASGIApp, dict[str, Any]], client: httpx2.AsyncClient, maker: SignedIn
     ) -> None:

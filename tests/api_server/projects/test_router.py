@@ -38,7 +38,7 @@ class TestCreate:
         [
             ({"name": ""}, "name"),
             ({"owner_id": UNKNOWN}, "owner_id"),
-            ({"tags": ["x" * 51]}, "0"),
+            ({"tags": ["x" * 51]}, "tags"),
             ({"config": 1}, "config"),
         ],
     )

@@ -31,7 +31,9 @@ async def list_entries(
     if filters.until is not None:
         statement = statement.where(AuditEntry.created_at < filters.until)
     sortable = {"created_at": AuditEntry.created_at}
-    return await fetch_page(session, statement, params, sortable=sortable, id_column=AuditEntry.id)
+    return await fetch_page(
+        session, statement, params, sortable=sortable, id_column=AuditEntry.id, with_total=False
+    )
 
 
 async def next_entries(session: AsyncSession, after: int, *, most: int) -> Sequence[AuditEntry]:

@@ -9,6 +9,7 @@ from api_server.auth import repository
 from api_server.auth.actor import Actor
 from api_server.auth.errors import (
     AccountTaken,
+    InvitationInvalid,
     InvitationNeeded,
     LastAdministrator,
     NotSignedIn,
@@ -17,11 +18,12 @@ from api_server.auth.errors import (
     RegistrationClosed,
     ResetTokenInvalid,
 )
-from api_server.auth.models import User
+from api_server.auth.models import Invitation, User
 from api_server.auth.password_rules import weakness_of
 from api_server.auth.passwords import passwords
 from api_server.auth.permissions import Action
 from api_server.auth.schemas import PasswordIn, ProfileIn, RegisterIn, ResetIn
+from api_server.auth.throttle import LoginThrottle
 from api_server.database import AsyncSession, IntegrityError, Sessions, transaction
 from api_server.preconditions import require_match
 from api_server.settings import Registration, Settings
@@ -38,18 +40,26 @@ async def register(db: AsyncSession, body: RegisterIn, *, who: Who, settings: Se
         raise RegistrationClosed
     _require_strong(body.password, "/password", username=body.username, email=body.email)
     password_hash = await passwords.hash(body.password)
-    role, invitation = settings.registration_role, None
-    if body.invitation is not None or settings.registration is Registration.INVITATION:
-        digest = hashlib.sha256((body.invitation or "").encode()).hexdigest()
-        invitation = await repository.use_invitation(db, digest, body.email)
-        if invitation is None:
-            raise InvitationNeeded
-        role = Role(invitation.role)
+    invitation = await _invitation(db, body, settings)
+    role = Role(invitation.role) if invitation else settings.registration_role
     user = await _add(db, body, role=role, password_hash=password_hash)
     if invitation is not None:
         invitation.used_by = user.id
     record(db, _named(user, who), Deed(Action.REGISTER, "user", str(user.id), details={"role": role}))
     return user
+
+
+async def _invitation(db: AsyncSession, body: RegisterIn, settings: Settings) -> Invitation | None:
+    is_needed = settings.registration is Registration.INVITATION
+    if body.invitation is None:
+        if is_needed:
+            raise InvitationNeeded
+        return None
+    digest = hashlib.sha256(body.invitation.encode()).hexdigest()
+    invitation = await repository.use_invitation(db, digest, body.email)
+    if invitation is None:
+        raise InvitationInvalid(is_needed=is_needed)
+    return invitation
 
 
 async def me(db: AsyncSession, actor: Actor) -> User:
@@ -78,9 +88,11 @@ async def change_profile(db: AsyncSession, actor: Actor, body: ProfileIn, if_mat
     return user
 
 
-async def change_password(sessions: Sessions, actor: Actor, body: PasswordIn) -> None:
-    """Set a new password and end every other session. Raises PasswordWrong, PasswordWeak."""
-    user = await _confirmed(sessions, actor, body.current_password)
+async def change_password(
+    sessions: Sessions, actor: Actor, body: PasswordIn, throttle: LoginThrottle
+) -> None:
+    """Set a new password and end every other session. Raises PasswordWrong, LoginsThrottled, PasswordWeak."""
+    user = await _confirmed(sessions, actor, body.current_password, throttle)
     _require_strong(body.new_password, "/new_password", username=user.username, email=user.email)
     password_hash = await passwords.hash(body.new_password)
     async with transaction(sessions) as db:
@@ -88,17 +100,18 @@ async def change_password(sessions: Sessions, actor: Actor, body: PasswordIn) ->
         user.password_hash = password_hash
         await repository.void_resets(db, user.id)
         await repository.end_sessions(db, user.id, all_but=actor.credential_id)
+        keys = await _revoked_keys(db, user, body.revoke_api_keys)
         _tell_changed(db, user)
-        record(
-            db,
-            actor.who,
-            Deed(Action.ACCOUNT_CHANGE, "user", str(user.id), details={"changed": ["password"]}),
-        )
+        details = {"changed": ["password"], "revoked_api_keys": keys}
+        record(db, actor.who, Deed(Action.ACCOUNT_CHANGE, "user", str(user.id), details=details))
 
 
-async def deactivate(sessions: Sessions, actor: Actor, password: str) -> None:
-    """Close one's own account; an administrator can open it again. Raises PasswordWrong, LastAdministrator."""
-    await _confirmed(sessions, actor, password)
+async def deactivate(sessions: Sessions, actor: Actor, password: str, throttle: LoginThrottle) -> None:
+    """Close one's own account; an administrator can open it again.
+
+    Raises PasswordWrong, LoginsThrottled, LastAdministrator.
+    """
+    await _confirmed(sessions, actor, password, throttle)
     async with transaction(sessions) as db:
         if actor.is_admin and set(await repository.lock_administrators(db)) == {actor.user_id}:
             raise LastAdministrator
@@ -113,9 +126,14 @@ async def deactivate(sessions: Sessions, actor: Actor, password: str) -> None:
         )
 
 
-async def ask_for_reset(db: AsyncSession, login: str) -> None:
-    """Note that a password is lost, for administrators to see. The caller learns nothing, in words or time."""
-    await repository.note_reset_request(db, login)
+async def ask_for_reset(db: AsyncSession, login: str, who: Who) -> None:
+    """Note that a password is lost, for administrators to see. The caller learns nothing, in words or time:
+
+    whether or not there is such an account, there is one statement, one entry in the audit log, and one commit.
+    """
+    user_id = await repository.note_reset_request(db, login)
+    about = str(user_id) if user_id else None
+    record(db, who, Deed(Action.RESET_PASSWORD, "user", about, details={"change": "asked for"}))
 
 
 async def reset_password(db: AsyncSession, body: ResetIn, who: Who) -> None:
@@ -128,8 +146,10 @@ async def reset_password(db: AsyncSession, body: ResetIn, who: Who) -> None:
     _require_strong(body.new_password, "/new_password", username=user.username, email=user.email)
     user.password_hash, user.reset_requested_at = password_hash, None
     await repository.end_sessions(db, user.id)
+    keys = await _revoked_keys(db, user, body.revoke_api_keys)
     _tell_changed(db, user)
-    record(db, _named(user, who), Deed(Action.RESET_PASSWORD, "user", str(user.id)))
+    details = {"change": "set", "revoked_api_keys": keys}
+    record(db, _named(user, who), Deed(Action.RESET_PASSWORD, "user", str(user.id), details=details))
 
 
 async def make_account(db: AsyncSession, body: RegisterIn, *, role: Role) -> User:
@@ -175,7 +195,7 @@ async def close_account(db: AsyncSession, *, username: str, email: str) -> bool:
     return True
 
 
-async def usernames(db: AsyncSession, user_ids: list[UUID]) -> dict[UUID, User]:
+async def find_all(db: AsyncSession, user_ids: list[UUID]) -> dict[UUID, User]:
     return await repository.find_users(db, user_ids)
 
 
@@ -221,13 +241,25 @@ async def _add(db: AsyncSession, body: RegisterIn, *, role: Role, password_hash:
     return user
 
 
-async def _confirmed(sessions: Sessions, actor: Actor, password: str) -> User:
-    """The actor's account, once the password has shown that it is them. The check holds no connection."""
+async def _confirmed(sessions: Sessions, actor: Actor, password: str, throttle: LoginThrottle) -> User:
+    """The actor's account, once the password has shown that it is them. The check holds no connection.
+
+    Guesses are counted as those of a login are: who has stolen a session should not find the password with it.
+    """
     async with transaction(sessions) as db:
         user = await me(db, actor)
-    if not await passwords.verify(password, user.password_hash):
-        raise PasswordWrong
+    account = str(user.id)
+    async with passwords.turn(is_known=True, address=actor.address) as turn:
+        await throttle.require(account, actor.address, is_known=False)
+        if not await turn.verify(password, user.password_hash):
+            await throttle.note_failure(account, actor.address)
+            raise PasswordWrong
+    await throttle.note_success(account, actor.address)
     return user
+
+
+async def _revoked_keys(db: AsyncSession, user: User, wanted: bool) -> int:
+    return len(await repository.revoke_keys(db, user.id)) if wanted else 0
 
 
 def _require_strong(password: str, pointer: str, *, username: str, email: str) -> None:

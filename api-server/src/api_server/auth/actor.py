@@ -10,7 +10,6 @@ from platform_kit.contract.access import Role, Scope
 class KeyGrant:
     """What an API key adds: limits. project_id, endpoint: the only ones it is for; None: any of its owner's."""
 
-    key_id: UUID
     scopes: frozenset[Scope]
     project_id: UUID | None
     endpoint: str | None

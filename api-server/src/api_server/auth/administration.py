@@ -9,15 +9,22 @@ from api_server import notices
 from api_server.audit_trail import Deed, record
 from api_server.auth import repository
 from api_server.auth.actor import Actor
-from api_server.auth.errors import InvitationNotFound, LastAdministrator, UserNotFound
+from api_server.auth.errors import (
+    InvitationNotFound,
+    InvitationUseless,
+    LastAdministrator,
+    RegistrationIsOff,
+    UserNotFound,
+)
 from api_server.auth.models import Invitation, PasswordReset, User
 from api_server.auth.permissions import Action
 from api_server.auth.schemas import InvitationIn, UserFilter, UserPatch
 from api_server.database import AsyncSession, utc_now
 from api_server.pagination import PageParams, Rows
 from api_server.preconditions import require_match
-from api_server.settings import Settings
+from api_server.settings import Registration, Settings
 from platform_kit.contract.access import Notice, NoticeKind, Role
+from platform_kit.contract.problem import Issue, IssueCode
 
 INVITATION_LASTS = timedelta(days=7)
 RESET_LASTS = timedelta(hours=1)
@@ -80,7 +87,16 @@ async def offer_reset(db: AsyncSession, actor: Actor, user_id: UUID) -> tuple[st
 async def invite(
     db: AsyncSession, actor: Actor, body: InvitationIn, settings: Settings
 ) -> tuple[Invitation, str]:
-    """Returns the invitation and its code, which is kept nowhere."""
+    """Returns the invitation and its code, which is kept nowhere. Raises InvitationUseless."""
+    if settings.registration is Registration.CLOSED:
+        raise RegistrationIsOff
+    if body.expires_at is not None and body.expires_at <= utc_now():
+        issue = Issue(
+            pointer="/expires_at", field="expires_at", code=IssueCode.OUT_OF_RANGE, expected="a time to come"
+        )
+        raise InvitationUseless(
+            "Please mend expires_at: it must be a time that is still to come.", errors=[issue]
+        )
     code = secrets.token_urlsafe(24)
     invitation = Invitation(
         id=uuid4(),

@@ -9,8 +9,9 @@ from fastapi.security.utils import get_authorization_scheme_param
 from api_server.audit_trail import Who
 from api_server.auth import identity
 from api_server.auth.actor import Actor
-from api_server.auth.errors import NotSignedIn
+from api_server.auth.errors import KeyMisplaced, NotSignedIn
 from api_server.auth.identity import Presented
+from api_server.auth.key_format import PREFIX
 from api_server.auth.permissions import Action, authorize
 from api_server.database import SessionsDep, transaction
 from platform_kit.contract.access import CredentialKind
@@ -93,6 +94,8 @@ def _bearer_token(authorization: str) -> str:
     scheme, token = get_authorization_scheme_param(authorization)
     if scheme.lower() != "bearer":
         raise NotSignedIn
+    if PREFIX.match(token):
+        raise KeyMisplaced
     return token
 
 

@@ -5,6 +5,13 @@ from platform_kit.plumbing.problems import Problem
 CHALLENGE = {"WWW-Authenticate": "Bearer"}
 
 
+class KeyMisplaced(Problem):
+    status, title, code = 401, "Not signed in", "not_signed_in"
+
+    def __init__(self) -> None:
+        super().__init__("An API key is sent as `X-API-Key`, not in `Authorization`.", headers=CHALLENGE)
+
+
 class NotSignedIn(Problem):
     status, title = 401, "Not signed in"
 
@@ -60,17 +67,41 @@ class RegistrationClosed(Problem):
     status, title = 403, "Registration closed"
 
     def __init__(self) -> None:
-        super().__init__("New accounts are made by administrators only; ask one of yours.")
+        super().__init__(
+            "No accounts are being made here; ask an administrator, who can let invited people in "
+            "(REGISTRATION=invitation)."
+        )
 
 
 class InvitationNeeded(Problem):
     status, title = 403, "Invitation needed"
 
     def __init__(self) -> None:
-        super().__init__(
-            "Registering needs an `invitation` that is not used, revoked or expired, and is for this e-mail address; "
-            "ask an administrator for one."
+        super().__init__("Registering needs the code of an `invitation`; ask an administrator for one.")
+
+
+class InvitationInvalid(Problem):
+    status, title = 403, "Invitation invalid"
+
+    def __init__(self, *, is_needed: bool) -> None:
+        way_on = (
+            "ask an administrator for another one" if is_needed else "leave it out, or ask for another one"
         )
+        super().__init__(
+            "This `invitation` does not hold: it is unknown, used, revoked, expired, or for another e-mail address; "
+            f"{way_on}."
+        )
+
+
+class InvitationUseless(Problem):
+    status, title = 422, "Invitation useless"
+
+
+class RegistrationIsOff(Problem):
+    status, title = 409, "Registration is off"
+
+    def __init__(self) -> None:
+        super().__init__("Nobody could use it: REGISTRATION is closed. Set it to invitation first.")
 
 
 class InvitationNotFound(Problem):

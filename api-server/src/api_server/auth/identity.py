@@ -74,7 +74,6 @@ async def _by_key(db: AsyncSession, presented: Presented) -> Actor:
         credential_id=key.id,
         expires_at=key.expires_at,
         key=KeyGrant(
-            key_id=key.id,
             scopes=frozenset(Scope(each) for each in key.scopes),
             project_id=key.project_id,
             endpoint=key.endpoint,

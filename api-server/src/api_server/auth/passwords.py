@@ -2,9 +2,10 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
@@ -14,11 +15,16 @@ from passlib.context import CryptContext
 
 from api_server.auth.errors import TooManyLogins
 from api_server.auth.password_rules import normalised
+from platform_kit.plumbing.client_address import network_of
 
 Result = TypeVar("Result")
 
 AT_ONCE = 2
 LONGEST_QUEUE = 100
+MOST_OF_ONE_NETWORK = 60
+AT_ONCE_KNOWN = 1
+LONGEST_QUEUE_KNOWN = 50
+"""For those who have signed in from where they call before, on top of the others."""
 LONGEST_BYTES = 4096
 """What the library takes; a new password is much shorter (schemas)."""
 
@@ -69,26 +75,42 @@ class Passwords:
 
     def __init__(self) -> None:
         # Threads of its own: a cancelled request gives up its turn, not the memory that its thread still holds.
-        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="passwords")
+        self._threads = ThreadPoolExecutor(AT_ONCE + AT_ONCE_KNOWN, thread_name_prefix="passwords")
         self._hasher = _Hasher()
-        self._slots = asyncio.Semaphore(AT_ONCE)
-        self._waiting = 0
+        self._line = _Line(AT_ONCE, LONGEST_QUEUE)
+        self._line_of_the_known = _Line(AT_ONCE_KNOWN, LONGEST_QUEUE_KNOWN)
+        self._from: Counter[str] = Counter()
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[Turn]:
+    async def turn(self, *, is_known: bool = False, address: str | None = None) -> AsyncIterator[Turn]:
         """Wait until it is the caller's turn; raises TooManyLogins when too many wait already.
+
+        is_known: whoever has been here before waits in a line of their own when the other is full, so that a crowd of
+        strangers does not keep them out. address: no network may fill the line alone.
 
         What a caller does inside is done before the next one begins: a login asks its throttle, checks the password
         with the turn's own `verify`, and notes the failure, so that guesses sent all at once are counted one by one.
         """
-        if self._waiting >= LONGEST_QUEUE:
+        network = network_of(address) if address else None
+        if network is not None and self._from[network] >= MOST_OF_ONE_NETWORK and not is_known:
             raise TooManyLogins
-        self._waiting += 1
-        try:
-            async with self._slots:
+        line = self._line_of_the_known if is_known and self._line.is_busy else self._line
+        with self._counted(network):
+            async with line.turn():
                 yield Turn(self._threads, self._hasher)
+
+    @contextmanager
+    def _counted(self, network: str | None) -> Iterator[None]:
+        if network is None:
+            yield
+            return
+        self._from[network] += 1
+        try:
+            yield
         finally:
-            self._waiting -= 1
+            self._from[network] -= 1
+            if not self._from[network]:
+                del self._from[network]
 
     async def hash(self, password: str) -> str:
         async with self.turn() as turn:
@@ -98,6 +120,26 @@ class Passwords:
         """As a turn's `verify`, for callers with nothing else to do in it."""
         async with self.turn() as turn:
             return await turn.verify(password, password_hash)
+
+
+class _Line:
+    def __init__(self, at_once: int, longest: int) -> None:
+        self._slots, self._longest, self._waiting = asyncio.Semaphore(at_once), longest, 0
+
+    @property
+    def is_busy(self) -> bool:
+        return self._slots.locked()
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        if self._waiting >= self._longest:
+            raise TooManyLogins
+        self._waiting += 1
+        try:
+            async with self._slots:
+                yield
+        finally:
+            self._waiting -= 1
 
 
 class _Hasher:

@@ -123,7 +123,7 @@ def authorize(actor: Actor, action: Action) -> None:
         _authorize_key(actor, action, rule)
     if rule.role is not None and not actor.role.covers(rule.role):
         raise RoleMissing(
-            f"You are {actor.role}; to {rule.says} needs the role {rule.role}. An administrator can give it."
+            f"You are {actor.role}, and this needs the role {rule.role}: {rule.says}. An administrator can give it."
         )
 
 

@@ -62,27 +62,31 @@ async def lock_administrators(db: AsyncSession) -> Sequence[UUID]:
 
 
 async def note_login(
-    db: AsyncSession, user_id: UUID, moment: datetime, *, new_hash: str | None
+    db: AsyncSession, user_id: UUID, moment: datetime, *, verified_hash: str, new_hash: str | None
 ) -> User | None:
-    """The user, if still active. Not a change of the account that others should notice: its revision stays."""
+    """The user, if still active and with the password that was verified: both may have changed while that took time.
+
+    Not a change of the account that others should notice: its revision stays.
+    """
     return await db.scalar(
         update(User)
-        .where(User.id == user_id, User.is_active)
+        .where(User.id == user_id, User.is_active, User.password_hash == verified_hash)
         .values(last_login_at=moment, password_hash=new_hash or User.password_hash)
         .returning(User)
     )
 
 
-async def note_reset_request(db: AsyncSession, login: str) -> None:
-    """One statement whether or not there is such an account."""
+async def note_reset_request(db: AsyncSession, login: str) -> UUID | None:
+    """One statement whether or not there is such an account; returns whose it is."""
     lowered = login.lower()
-    await db.execute(
+    return await db.scalar(
         update(User)
         .where(
             or_(func.lower(User.username) == lowered, func.lower(User.email) == lowered),
             User.is_active,
         )
         .values(reset_requested_at=func.now())
+        .returning(User.id)
     )
 
 
@@ -110,13 +114,12 @@ async def find_session(db: AsyncSession, session_id: UUID) -> Session | None:
     return await db.get(Session, session_id)
 
 
-async def list_live_sessions(db: AsyncSession, user_id: UUID) -> Sequence[Session]:
-    found = await db.scalars(
-        select(Session)
-        .where(Session.user_id == user_id, Session.revoked_at.is_(None), Session.expires_at > func.now())
-        .order_by(Session.last_used_at.desc())
+async def list_live_sessions(db: AsyncSession, user_id: UUID, params: PageParams) -> Rows[Session]:
+    statement = select(Session).where(
+        Session.user_id == user_id, Session.revoked_at.is_(None), Session.expires_at > func.now()
     )
-    return found.all()
+    sortable = {"created_at": Session.created_at, "last_used_at": Session.last_used_at}
+    return await fetch_page(db, statement, params, sortable=sortable, id_column=Session.id)
 
 
 async def use_refresh_token(db: AsyncSession, sha256: str) -> RefreshToken | None:
@@ -182,6 +185,17 @@ async def note_key_use(db: AsyncSession, key_id: UUID, address: str | None) -> N
         )
         .values(last_used_at=func.now(), last_used_address=func.coalesce(address, ApiKey.last_used_address))
     )
+
+
+async def revoke_keys(db: AsyncSession, user_id: UUID) -> Sequence[UUID]:
+    """Revoke every live key of a user; returns their ids."""
+    revoked = await db.scalars(
+        update(ApiKey)
+        .where(ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
+        .values(revoked_at=func.now())
+        .returning(ApiKey.id)
+    )
+    return revoked.all()
 
 
 async def list_keys(db: AsyncSession, user_id: UUID, params: PageParams) -> Rows[ApiKey]:

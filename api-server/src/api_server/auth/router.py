@@ -25,7 +25,7 @@ from api_server.auth.schemas import (
 )
 from api_server.auth.sessions import Credentials
 from api_server.database import SessionDep, SessionsDep
-from api_server.pagination import Page
+from api_server.pagination import Page, PageDep
 from api_server.preconditions import IfMatch, set_etag
 from api_server.responses import problems, sends
 from platform_kit.plumbing.problems import problem_response
@@ -128,8 +128,10 @@ async def change_me(
     summary="Change your password; ends your other sessions",
     responses=problems(401, 403, 422, 503),
 )
-async def change_password(body: PasswordIn, open_sessions: SessionsDep, actor: Changer) -> None:
-    await accounts.change_password(open_sessions, actor, body)
+async def change_password(
+    body: PasswordIn, request: Request, open_sessions: SessionsDep, actor: Changer
+) -> None:
+    await accounts.change_password(open_sessions, actor, body, request.state.throttle)
 
 
 @router.post(
@@ -138,8 +140,10 @@ async def change_password(body: PasswordIn, open_sessions: SessionsDep, actor: C
     summary="Close your account; an administrator can open it again",
     responses=problems(401, 403, 409, 422, 503),
 )
-async def deactivate(body: DeactivateIn, open_sessions: SessionsDep, actor: Changer) -> None:
-    await accounts.deactivate(open_sessions, actor, body.password)
+async def deactivate(
+    body: DeactivateIn, request: Request, open_sessions: SessionsDep, actor: Changer
+) -> None:
+    await accounts.deactivate(open_sessions, actor, body.password, request.state.throttle)
 
 
 @router.post(
@@ -154,7 +158,7 @@ async def ask_for_reset(
 ) -> dict[str, str]:
     limit = request.state.settings.registration_limit
     await rate_limits_of(request).require_address("password_reset", limit)
-    await accounts.ask_for_reset(session, body.login)
+    await accounts.ask_for_reset(session, body.login, caller)
     return {"detail": "If there is such an account, an administrator can now hand its owner a reset token."}
 
 
@@ -171,11 +175,11 @@ async def reset_password(body: ResetIn, request: Request, session: SessionDep, c
     await accounts.reset_password(session, body, caller)
 
 
-@router.get("/sessions", summary="List your live sessions", responses=problems(401, 403))
-async def list_sessions(session: SessionDep, actor: Changer) -> Page[SessionOut]:
-    found = await sessions.list_live(session, actor)
-    items = [session_out(each, current=actor.credential_id) for each in found]
-    return Page(items=items, next_cursor=None, total=len(items))
+@router.get("/sessions", summary="List your live sessions", responses=problems(401, 403, 422))
+async def list_sessions(session: SessionDep, actor: Changer, page: PageDep) -> Page[SessionOut]:
+    rows = await sessions.list_live(session, actor, page)
+    items = [session_out(each, current=actor.credential_id) for each in rows.items]
+    return Page(items=items, next_cursor=rows.next_cursor, total=rows.total)
 
 
 @router.delete(

@@ -74,6 +74,9 @@ class PasswordIn(BaseModel):
 
     current_password: str = Field(max_length=1000)
     new_password: Password
+    revoke_api_keys: StrictBool = Field(
+        default=False, description="also end the keys that this account has made"
+    )
 
 
 class DeactivateIn(BaseModel):
@@ -93,6 +96,9 @@ class ResetIn(BaseModel):
 
     token: str = Field(min_length=1, max_length=200)
     new_password: Password
+    revoke_api_keys: StrictBool = Field(
+        default=False, description="also end the keys that this account has made"
+    )
 
 
 class UserPatch(BaseModel):
@@ -104,7 +110,9 @@ class UserPatch(BaseModel):
 
 
 class InvitationIn(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"email": "grace@example.com", "role": "user"}]}
+    )
 
     email: Email | None = Field(default=None, description="the only address it is for; left out: any")
     role: Role | None = Field(default=None, description="left out: REGISTRATION_ROLE")

@@ -17,6 +17,7 @@ from api_server.auth.schemas import TokenPair
 from api_server.auth.throttle import LoginThrottle
 from api_server.auth.tokens import Tokens, digest_of
 from api_server.database import AsyncSession, Sessions, transaction, utc_now
+from api_server.pagination import PageParams, Rows
 from api_server.settings import Settings
 from platform_kit.contract.access import Notice, NoticeKind
 
@@ -51,7 +52,7 @@ async def log_in(
         user = await repository.find_by_login(db, sent.login)
         # Asked for somebody who does not exist as well, so that time does not tell who does.
         is_known = await repository.has_signed_in_from(db, user.id if user else NOBODY, who.address)
-    async with passwords.turn() as turn:
+    async with passwords.turn(is_known=is_known, address=who.address) as turn:
         await throttle.require(sent.login, who.address, is_known=is_known)
         verdict = await turn.verify(sent.password, user.password_hash if user else None)
         if user is None or not verdict or not user.is_active:
@@ -59,23 +60,25 @@ async def log_in(
             raise CredentialsWrong(about=user.id if user else None)
         await throttle.note_success(sent.login, who.address)
     async with transaction(sessions) as db:
-        return await _start(db, user.id, sent, who, settings, new_hash=verdict.new_hash)
+        still = await repository.note_login(
+            db, user.id, utc_now(), verified_hash=user.password_hash, new_hash=verdict.new_hash
+        )
+        if still is None:
+            raise CredentialsWrong(about=user.id)
+        return await _start(db, still, sent.user_agent, who, settings)
 
 
 async def _start(
-    db: AsyncSession, user_id: UUID, sent: Credentials, who: Who, settings: Settings, *, new_hash: str | None
+    db: AsyncSession, user: User, user_agent: str | None, who: Who, settings: Settings
 ) -> TokenPair:
     now = utc_now()
-    user = await repository.note_login(db, user_id, now, new_hash=new_hash)
-    if user is None:
-        raise CredentialsWrong(about=user_id)
     session = Session(
         id=uuid4(),
         user_id=user.id,
         last_used_at=now,
         expires_at=now + timedelta(seconds=settings.refresh_token_seconds),
         address=who.address,
-        user_agent=sent.user_agent[:300] if sent.user_agent else None,
+        user_agent=user_agent[:300] if user_agent else None,
     )
     secret = secrets.token_hex(32)
     first = RefreshToken(session_id=session.id, issued_at=now, sha256=digest_of(secret))
@@ -177,8 +180,8 @@ async def end(db: AsyncSession, actor: Actor, session_id: UUID) -> None:
     record(db, actor.who, Deed(Action.ACCOUNT_CHANGE, "session", str(session_id), details=_ENDED))
 
 
-async def list_live(db: AsyncSession, actor: Actor) -> list[Session]:
-    return list(await repository.list_live_sessions(db, actor.user_id))
+async def list_live(db: AsyncSession, actor: Actor, params: PageParams) -> Rows[Session]:
+    return await repository.list_live_sessions(db, actor.user_id, params)
 
 
 async def forget_expired(db: AsyncSession) -> int:

@@ -7,7 +7,6 @@ accounts are counted like others.
 """
 
 import hashlib
-from ipaddress import IPv6Address
 from typing import Self
 
 from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerSecond
@@ -15,7 +14,7 @@ from prometheus_client import Counter
 
 from api_server.auth.errors import LoginsThrottled
 from api_server.settings import Settings
-from platform_kit.plumbing.client_address import address_in
+from platform_kit.plumbing.client_address import network_of
 from platform_kit.plumbing.rate_counters import Counters, ProcessCounters
 
 LOGIN_FAILURES = Counter("mlp_login_failures", "Logins that were refused", ["reason"])
@@ -57,8 +56,8 @@ class LoginThrottle:
     async def require(self, account: str, address: str | None, *, is_known: bool) -> None:
         """Let an attempt through, or raise LoginsThrottled.
 
-        account: whose password is tried, the name that was typed if there is nobody of that name. is_known: the account
-        has signed in from this address before.
+        account: the name that was typed. A name and an e-mail address are counted apart, whoever they belong to: one
+        count for both would tell that they belong together. is_known: the account has signed in from here before.
         """
         network, pair = _network_key(address), _pair_key(account, address)
         if not is_known and not await self._has_room(self._per_address, network):
@@ -94,19 +93,13 @@ class LoginThrottle:
 
 
 def _pair_key(account: str, address: str | None) -> str:
-    return _key("pair", account.lower(), _network_of(address))
+    return _key("pair", account.lower(), network_of(address))
 
 
 def _network_key(address: str | None) -> str:
-    return _key("network", _network_of(address))
+    return _key("network", network_of(address))
 
 
 def _key(*parts: str) -> str:
     """Short whatever was typed, and without anybody's name or address in it."""
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _network_of(address: str | None) -> str:
-    """Who holds an address of version 6 holds all of the 2**64 that begin like it."""
-    found = address_in(address or "")
-    return str(int(found) >> 64 if isinstance(found, IPv6Address) else found)

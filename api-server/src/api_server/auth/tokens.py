@@ -111,9 +111,6 @@ class Tokens:
         message = b"refresh" + refresh_token.encode()
         return [hmac.new(secret, message, hashlib.sha256).hexdigest() for secret in self._secrets]
 
-    def successor(self, refresh_token: str) -> str:
-        return self.successors(refresh_token)[0]
-
     def _key_for(self, header: dict[str, Any]) -> Key:
         _require_types(header, _HEADER)
         if (header["alg"], header["typ"]) != (ALGORITHM, TYPE):

@@ -102,7 +102,7 @@ async def offer_reset(
     status_code=201,
     name="invite",
     summary="Invite somebody to register",
-    responses=problems(401, 403, 422),
+    responses=problems(401, 403, 409, 422),
 )
 async def invite(
     body: InvitationIn, request: Request, response: Response, session: SessionDep, actor: Administrator

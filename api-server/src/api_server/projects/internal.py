@@ -39,5 +39,5 @@ async def introspect(body: IntrospectionRequest, request: Request, session: Sess
 
 
 @router.post("/refusals", status_code=204)
-async def refusals(body: Refusals, session: SessionDep) -> None:
-    service.note_refusals(session, body)
+async def refusals(body: Refusals, request: Request, session: SessionDep) -> None:
+    service.note_refusals(session, body, request.state.refusals)

@@ -31,9 +31,10 @@ async def list_members(
 ) -> Rows[MemberOut]:
     project = await service.require(session, actor, project_id, Action.PROJECT_READ)
     rows = await repository.list_members(session, project_id, role, params)
-    users = await accounts.usernames(session, [each.user_id for each in rows.items])
-    shows_email = await _sees_email(session, actor, project)
-    items = [member_out(each, users[each.user_id], project, shows_email=shows_email) for each in rows.items]
+    users = await accounts.find_all(session, [each.user_id for each in rows.items])
+    items = [
+        member_out(each, users[each.user_id], project, shows_email=actor.is_admin) for each in rows.items
+    ]
     return Rows(items=items, next_cursor=rows.next_cursor, total=rows.total)
 
 
@@ -41,7 +42,7 @@ async def get(session: AsyncSession, actor: Actor, project_id: UUID, user_id: UU
     """Raises MemberNotFound."""
     project = await service.require(session, actor, project_id, Action.PROJECT_READ)
     member, user = await _member(session, project, user_id)
-    return member_out(member, user, project, shows_email=await _sees_email(session, actor, project))
+    return member_out(member, user, project, shows_email=actor.is_admin)
 
 
 async def add(session: AsyncSession, actor: Actor, project_id: UUID, body: MemberIn) -> MemberOut:
@@ -55,7 +56,7 @@ async def add(session: AsyncSession, actor: Actor, project_id: UUID, body: Membe
         )
     member = await _set_role(session, project, user.id, body.role)
     _record(session, actor, project, user, change="added", role=body.role)
-    return member_out(member, user, project, shows_email=True)
+    return member_out(member, user, project, shows_email=actor.is_admin or body.email is not None)
 
 
 async def change(
@@ -69,7 +70,7 @@ async def change(
     if member.role != role:
         _record(session, actor, project, user, change="role", role=role, before=member.role)
         await _set_role(session, project, user_id, role)
-    return member_out(member, user, project, shows_email=True)
+    return member_out(member, user, project, shows_email=actor.is_admin)
 
 
 async def remove(session: AsyncSession, actor: Actor, project_id: UUID, user_id: UUID) -> None:
@@ -115,10 +116,6 @@ async def hand_over(
     return project, await service.role_in(session, actor, project_id)
 
 
-async def _sees_email(session: AsyncSession, actor: Actor, project: Project) -> bool:
-    return actor.is_admin or await service.role_in(session, actor, project.id) is ProjectRole.OWNER
-
-
 def _require_taker(project: Project, user: User) -> None:
     if project.is_personal:
         raise NotHandedOver("This is somebody's personal project and stays theirs; add members to share it.")
@@ -143,7 +140,7 @@ async def _person(session: AsyncSession, person: PersonIn) -> User:
 
 async def _member(session: AsyncSession, project: Project, user_id: UUID) -> tuple[ProjectMember, User]:
     member = await repository.find_member(session, project.id, user_id)
-    users = await accounts.usernames(session, [user_id])
+    users = await accounts.find_all(session, [user_id])
     if member is None or user_id not in users:
         raise MemberNotFound
     return member, users[user_id]

@@ -113,7 +113,9 @@ async def list_activity(
         statement = statement.where(AuditEntry.action == action)
     # Entries are numbered as time goes by, and by its number an index finds the newest of a project.
     sortable = {"created_at": AuditEntry.seq}
-    return await fetch_page(session, statement, params, sortable=sortable, id_column=AuditEntry.id)
+    return await fetch_page(
+        session, statement, params, sortable=sortable, id_column=AuditEntry.id, with_total=False
+    )
 
 
 @dataclass(frozen=True)

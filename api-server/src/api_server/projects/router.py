@@ -162,6 +162,16 @@ async def add_member(
     return out
 
 
+@router.get(
+    "/{project_id}/members/{user_id}",
+    name="get_member",
+    summary="Read a member",
+    responses=problems(401, 404, 422),
+)
+async def get_member(project_id: UUID, user_id: UUID, session: SessionDep, actor: Reader) -> MemberOut:
+    return await members.get(session, actor, project_id, user_id)
+
+
 @router.patch(
     "/{project_id}/members/{user_id}",
     name="change_member",

@@ -109,7 +109,7 @@ class MemberOut(BaseModel):
     user_id: UUID
     username: str
     full_name: str | None
-    email: str | None = Field(description="shown to owners only")
+    email: str | None = Field(description="shown to administrators, and to who typed it")
     role: ProjectRole
     created_at: datetime
     is_primary_owner: bool

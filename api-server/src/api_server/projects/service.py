@@ -20,6 +20,7 @@ from api_server.projects.errors import (
 from api_server.projects.models import Project, ProjectMember, ProjectStatus
 from api_server.projects.repository import Contents
 from api_server.projects.schemas import ProjectFilter, ProjectIn, ProjectPatch
+from api_server.refusal_book import RefusalBook
 from platform_kit.contract.access import Notice, NoticeKind, ProjectRole, Refusals
 
 PERSONAL = "personal"
@@ -55,7 +56,7 @@ async def personal(session: AsyncSession, actor: Actor, action: Action) -> Proje
     authorize(actor, action)
     found = await repository.find_personal(session, actor.user_id)
     if found is not None:
-        return found
+        return await require(session, actor, found.id, action)
     project = Project(id=uuid4(), owner_id=actor.user_id, name=PERSONAL, is_personal=True)
     try:
         async with session.begin_nested():
@@ -119,8 +120,8 @@ async def reach(session: AsyncSession, actor: Actor) -> list[UUID]:
     return [each for each in joined if actor.bound_to in (None, each)]
 
 
-def note_refusals(session: AsyncSession, body: Refusals) -> None:
-    """Write down whom ml-service has refused."""
+def note_refusals(session: AsyncSession, body: Refusals, book: RefusalBook) -> None:
+    """Write down whom ml-service has refused, as far as the book admits it."""
     for each in body.refusals:
         who = Who(
             user_id=each.user_id,
@@ -139,7 +140,8 @@ def note_refusals(session: AsyncSession, body: Refusals) -> None:
             service="ml-service",
             at=each.at,
         )
-        record(session, who, deed)
+        if book.admits(who, deed):
+            record(session, who, deed)
 
 
 async def get(session: AsyncSession, actor: Actor, project_id: UUID) -> Known:

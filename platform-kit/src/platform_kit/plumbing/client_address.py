@@ -5,7 +5,7 @@ it may have been made up by the caller.
 """
 
 import re
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -15,6 +15,7 @@ Network = IPv4Network | IPv6Network
 
 _WRITTEN = re.compile(r"\[([^\[\]]+)\](?::\d{1,5})?|([^:\[\]]+)(?::\d{1,5})?|([^\[\]]+)")
 _SCHEMES = ("http", "https")
+NETWORK_BITS = 64
 
 
 class TrustedProxies:
@@ -61,6 +62,14 @@ def address_in(text: str) -> Address | None:
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
+
+
+def network_of(address: str | None) -> str:
+    """Whom to count an address for: who holds one of version 6 holds all of the 2**64 that begin like it."""
+    found = address_in(address or "")
+    if isinstance(found, IPv6Address):
+        return str(ip_network((found, NETWORK_BITS), strict=False))
+    return str(found or "unknown")
 
 
 def _peer(scope: Scope) -> Address | None:

@@ -22,6 +22,7 @@ _EVERYWHERE = {
 _WITH_JSON = {
     "400": "The body is not JSON, or nested too deeply",
     "413": "The body is too large",
+    "415": "The body does not say that it is JSON",
 }
 _COUNTED = ("requests that are allowed", "requests that are left", "seconds until there is room again")
 _HEADERS = {

@@ -10,14 +10,13 @@ of the limit that leaves least room. These three are what clients know. Later dr
 
 import hashlib
 import re
-from ipaddress import IPv6Address, ip_network
 
 from fastapi import Request
 from prometheus_client import Counter
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from platform_kit.plumbing.client_address import address_in
+from platform_kit.plumbing.client_address import network_of
 from platform_kit.plumbing.problems import Problem, problem_response
 from platform_kit.plumbing.rate_counters import Counters, ProcessCounters, Reading, SharedCounters
 from platform_kit.plumbing.rates import in_words, rate
@@ -25,8 +24,6 @@ from platform_kit.plumbing.rates import in_words, rate
 HEADERS = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
 _NOT_COUNTED = re.compile(r"/(?:health|metrics|docs|redoc|openapi\.json|internal)(?:/|\Z)")
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9@._:/-]{1,64}")
-_CALLERS_NETWORK = 64
-"""Bits: whoever has one address of version 6 has all that begin like it."""
 
 REFUSED = Counter("mlp_rate_limited_total", "Requests refused by a rate limit", ["limit"])
 
@@ -62,7 +59,7 @@ class RequestLimits:
 
     async def require_address(self, name: str, limit: str) -> None:
         """Count the request for its address under the limit called `name`. Raises TooManyRequests."""
-        await self.require(name, _network_of(self._address), limit)
+        await self.require(name, network_of(self._address), limit)
 
     async def require_principal(self, principal: str) -> None:
         """Count the request for who sends it: an id, never a credential. Raises TooManyRequests."""
@@ -138,10 +135,3 @@ def is_counted(path: str) -> bool:
 def _short(key: str) -> str:
     """A key as it may stand in Redis: short, and no text of a user's choosing."""
     return key if _PLAIN_KEY.fullmatch(key) else hashlib.sha256(key.encode(errors="replace")).hexdigest()[:32]
-
-
-def _network_of(address: str) -> str:
-    found = address_in(address)
-    if isinstance(found, IPv6Address):
-        return str(ip_network((found, _CALLERS_NETWORK), strict=False))
-    return address

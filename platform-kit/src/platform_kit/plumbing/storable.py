@@ -20,7 +20,8 @@ from platform_kit.contract.problem import Issue, IssueCode, pointer_to
 from platform_kit.plumbing.problems import InvalidRequest, Malformed, Problem, problem_response
 
 MOST_LEVELS = 64
-MOST_JSON_BYTES = 64 * 1024 * 1024
+MOST_JSON_BYTES = 2 * 1024 * 1024
+"""Rows for many predictions go to ml-service, which reads its bodies itself; files are not JSON bodies."""
 MOST_QUERY_BYTES = 16 * 1024
 MOST_ISSUES = 20
 ON_THE_LOOP_BYTES = 256 * 1024
