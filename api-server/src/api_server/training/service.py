@@ -205,7 +205,8 @@ def _check_target(target: str, task: Task, version: DatasetVersion) -> None:
             pointer="/target", field="target", code=IssueCode.UNKNOWN_VALUE, expected=f"one of: {names}"
         )
         raise TargetMissing(
-            f"The dataset has no column {target!r}; its columns are: {names}.", errors=[issue]
+            f"The dataset has no column {target!r}; name one of its columns as `target`: {names}.",
+            errors=[issue],
         )
     statistics = DatasetStatistics.model_validate(version.statistics).columns[target]
     if statistics.count == 0:

@@ -11,8 +11,8 @@ class NotSignedIn(Problem):
 
     def __init__(self) -> None:
         super().__init__(
-            "Send `Authorization: Bearer <access_token>`, or an `X-API-Key`, that holds. GET /models lists what "
-            "answers without.",
+            "This needs a credential that holds: `Authorization: Bearer <access_token>`, or `X-API-Key`. GET /models lists "
+            "what answers without one.",
             headers=CHALLENGE,
         )
 
