@@ -11,8 +11,8 @@ class NotSignedIn(Problem):
 
     def __init__(self) -> None:
         super().__init__(
-            "This needs a credential that holds: `Authorization: Bearer <access_token>`, or `X-API-Key`. GET /models lists "
-            "what answers without one.",
+            "This needs a credential that holds: `Authorization: Bearer <access_token>`, or `X-API-Key`. GET /models "
+            "lists what answers without one.",
             headers=CHALLENGE,
         )
 
