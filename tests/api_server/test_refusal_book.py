@@ -123,3 +123,17 @@ class TestFlood:
         assert sorted(each["code"] for each in found) == ["more_refused"] + ["not_signed_in"] * 5
         (summary,) = [each for each in found if each["code"] == "more_refused"]
         assert summary["details"]["refusals"] == 35
+
+    async def test_of_invented_refresh_tokens_is_no_way_around(
+        self, client: httpx2.AsyncClient, sign_in: SignIn, few: RefusalBook
+    ) -> None:
+        admin = await sign_in(Role.ADMIN)
+        bodies = [{"refresh_token": f"{number:064}"} for number in range(20)]
+
+        answers = await asyncio.gather(*(client.post("/auth/refresh", json=each) for each in bodies))
+
+        found = (await admin.http.get("/audit?action=account:refresh")).json()["items"]
+        assert {each.status_code for each in answers} == {401}
+        assert [(each["outcome"], each["code"]) for each in found] == [
+            ("refused", "refresh_token_invalid")
+        ] * 5

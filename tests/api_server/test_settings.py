@@ -2,17 +2,13 @@ import pytest
 
 from api_server.settings import Settings
 from platform_kit.plumbing.settings import SettingsMissing
+from tests.needed_settings import NEEDED as EVERYWHERE
+from tests.needed_settings import STRONG
 
-STRONG = "kJ7pQx2vLm9ZtR4wYc8NbD3s"
 KEY, OLD_KEY = f"{STRONG}-new-{STRONG}", f"{STRONG}-old-{STRONG}"
 NEEDED = {
+    **EVERYWHERE,
     "DATABASE_URL": f"postgresql+asyncpg://app:{STRONG}@postgres:5432/mlp",
-    "BROKER_URL": f"redis://:{STRONG}@redis/0",
-    "CACHE_URL": f"redis://:{STRONG}@redis/0",
-    "INTERNAL_TOKEN": f"{STRONG}-{STRONG}",
-    "S3_ENDPOINT": "127.0.0.1:9000",
-    "S3_ACCESS_KEY": "key",
-    "S3_SECRET_KEY": STRONG,
     "JWT_SECRET": KEY,
 }
 

@@ -58,7 +58,9 @@ class Settings(KitSettings):
     audit_refusals_per_minute: int = Field(default=60, ge=1)
     """Of one caller and action that get an entry each; the others of that minute are counted in one."""
     registration_limit: RateLimit = "300/minute"
-    """For each address; also of asking for, and trying, a password reset."""
+    """For each address."""
+    password_reset_limit: RateLimit = "30/hour"  # noqa: S105  # a rate, not a secret
+    """Of each address, for asking and for trying: each is an entry in the audit log, and nobody has signed in."""
     api_key_days: int = Field(default=90, ge=0)
     """How long a key lasts whose maker names no end; 0: it does not end by itself."""
 

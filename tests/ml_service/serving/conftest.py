@@ -4,10 +4,14 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from ml_service.serving.control_plane import ControlPlane as AskedControlPlane
+from ml_service.serving.principals import Principals
 from ml_service.settings import Settings
 from platform_kit.contract.serving import ServedVersion
 from platform_kit.plumbing.object_store import ObjectStore
+from platform_kit.plumbing.rate_limits import RateLimits, RequestLimits
 from tests.ml_service.peer import Peer
+from tests.ml_service.serving.asking import FAST
 from tests.ml_service.serving.calling import ControlPlane, running_service, serves
 from tests.ml_service.serving.publishing import publish, served
 
@@ -45,3 +49,25 @@ async def deployed(
     control.change(active=[churn])
     await serves(client, 1)
     return client
+
+
+@pytest.fixture
+def quick(settings: Settings) -> Settings:
+    return settings.model_copy(update=FAST)
+
+
+@pytest.fixture
+async def control_plane(quick: Settings) -> AsyncIterator[AskedControlPlane]:
+    control_plane = AskedControlPlane.from_settings(quick)
+    yield control_plane
+    await control_plane.close()
+
+
+@pytest.fixture
+def limits() -> RequestLimits:
+    return RequestLimits(RateLimits(), "192.0.2.1")
+
+
+@pytest.fixture
+def principals(control_plane: AskedControlPlane, quick: Settings) -> Principals:
+    return Principals(control_plane, quick)

@@ -1,57 +1,20 @@
 """What a notice ends stays ended, whatever was under way, and many strangers end nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
-from ml_service.serving.control_plane import ControlPlane
 from ml_service.serving.credentials import Credential
 from ml_service.serving.errors import ControlPlaneAway, NotSignedIn
 from ml_service.serving.principals import STRANGERS_AT_ONCE, Principals
-from ml_service.settings import Settings
-from platform_kit.contract.access import CredentialKind, Introspection, Notice, NoticeKind, Principal
+from platform_kit.contract.access import CredentialKind, Introspection, Notice, NoticeKind
 from platform_kit.plumbing.problems import Problem
-from platform_kit.plumbing.rate_limits import RateLimits, RequestLimits
+from platform_kit.plumbing.rate_limits import RequestLimits
 from tests.ml_service.peer import Peer
+from tests.ml_service.serving.asking import FAST, TOKEN, knows
 from tests.ml_service.serving.calling import principal
-
-TOKEN = Credential(CredentialKind.BEARER, "a-token")
-KEY = Credential(CredentialKind.API_KEY, "mlp_1")
-FAST = {
-    "auth_fresh_seconds": 0.1,
-    "auth_positive_seconds": 0.4,
-    "auth_denial_seconds": 0.2,
-    "auth_timeout_seconds": 0.3,
-}
-
-
-def knows(peer: Peer, who: Principal | None) -> None:
-    peer.routes["/introspect"] = lambda _: (200, Introspection(principal=who))
-
-
-@pytest.fixture
-def quick(settings: Settings) -> Settings:
-    return settings.model_copy(update=FAST)
-
-
-@pytest.fixture
-async def control(quick: Settings) -> AsyncIterator[ControlPlane]:
-    control = ControlPlane.from_settings(quick)
-    yield control
-    await control.close()
-
-
-@pytest.fixture
-def limits() -> RequestLimits:
-    return RequestLimits(RateLimits(), "192.0.2.1")
-
-
-@pytest.fixture
-def principals(control: ControlPlane, quick: Settings) -> Principals:
-    return Principals(control, quick)
 
 
 def ended(what: UUID) -> Notice:

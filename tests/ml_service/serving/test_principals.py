@@ -2,56 +2,19 @@
 
 import asyncio
 import stat
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from ml_service.serving.control_plane import ControlPlane
-from ml_service.serving.credentials import Credential
 from ml_service.serving.errors import ControlPlaneAway, NotSignedIn
 from ml_service.serving.principals import Principals
 from ml_service.settings import Settings
-from platform_kit.contract.access import CredentialKind, Introspection, Principal
-from platform_kit.plumbing.rate_limits import RateLimits, RequestLimits
+from platform_kit.plumbing.rate_limits import RequestLimits
 from tests.ml_service.peer import Peer
+from tests.ml_service.serving.asking import FAST, KEY, TOKEN, knows
 from tests.ml_service.serving.calling import principal
-
-TOKEN = Credential(CredentialKind.BEARER, "a-token")
-KEY = Credential(CredentialKind.API_KEY, "mlp_1")
-FAST = {
-    "auth_fresh_seconds": 0.1,
-    "auth_positive_seconds": 0.4,
-    "auth_denial_seconds": 0.2,
-    "auth_timeout_seconds": 0.3,
-}
-
-
-def knows(peer: Peer, who: Principal | None) -> None:
-    peer.routes["/introspect"] = lambda _: (200, Introspection(principal=who))
-
-
-@pytest.fixture
-def quick(settings: Settings) -> Settings:
-    return settings.model_copy(update=FAST)
-
-
-@pytest.fixture
-async def control(quick: Settings) -> AsyncIterator[ControlPlane]:
-    control = ControlPlane.from_settings(quick)
-    yield control
-    await control.close()
-
-
-@pytest.fixture
-def limits() -> RequestLimits:
-    return RequestLimits(RateLimits(), "192.0.2.1")
-
-
-@pytest.fixture
-def principals(control: ControlPlane, quick: Settings) -> Principals:
-    return Principals(control, quick)
 
 
 class TestIdentify:
@@ -163,9 +126,9 @@ class TestAway:
             await principals.identify(TOKEN, limits)
 
     async def test_a_key_without_an_end_has_one_here(
-        self, control: ControlPlane, limits: RequestLimits, quick: Settings, peer: Peer, away: Any
+        self, control_plane: ControlPlane, limits: RequestLimits, quick: Settings, peer: Peer, away: Any
     ) -> None:
-        principals = Principals(control, quick.model_copy(update={"auth_stale_max": 0.0}))
+        principals = Principals(control_plane, quick.model_copy(update={"auth_stale_max": 0.0}))
         knows(peer, principal(expires_at=None))
         await principals.identify(KEY, limits)
         away()
@@ -178,7 +141,7 @@ class TestAway:
         self,
         principals: Principals,
         limits: RequestLimits,
-        control: ControlPlane,
+        control_plane: ControlPlane,
         quick: Settings,
         peer: Peer,
         away: Any,
@@ -189,7 +152,7 @@ class TestAway:
         away()
         path = quick.ml_cache_dir / "access.json"
 
-        restarted = Principals(control, quick)
+        restarted = Principals(control_plane, quick)
         await asyncio.sleep(FAST["auth_positive_seconds"] + 0.05)
 
         assert await restarted.identify(TOKEN, limits) is not None

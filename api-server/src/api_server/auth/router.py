@@ -156,7 +156,7 @@ async def deactivate(
 async def ask_for_reset(
     body: ResetRequestIn, request: Request, session: SessionDep, caller: Caller
 ) -> dict[str, str]:
-    limit = request.state.settings.registration_limit
+    limit = request.state.settings.password_reset_limit
     await rate_limits_of(request).require_address("password_reset", limit)
     await accounts.ask_for_reset(session, body.login, caller)
     return {"detail": "If there is such an account, an administrator can now hand its owner a reset token."}
@@ -170,7 +170,7 @@ async def ask_for_reset(
     responses=problems(401, 422, 429, 503),
 )
 async def reset_password(body: ResetIn, request: Request, session: SessionDep, caller: Caller) -> None:
-    limit = request.state.settings.registration_limit
+    limit = request.state.settings.password_reset_limit
     await rate_limits_of(request).require_address("password_reset", limit)
     await accounts.reset_password(session, body, caller)
 

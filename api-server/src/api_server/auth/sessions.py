@@ -9,7 +9,7 @@ from api_server import notices
 from api_server.audit_trail import REFUSED, Deed, Who, record
 from api_server.auth import repository
 from api_server.auth.actor import Actor
-from api_server.auth.errors import CredentialsWrong, SessionNotFound
+from api_server.auth.errors import CredentialsWrong, RefreshTokenInvalid, SessionNotFound
 from api_server.auth.models import RefreshToken, Session, User
 from api_server.auth.passwords import passwords
 from api_server.auth.permissions import Action
@@ -22,6 +22,8 @@ from api_server.settings import Settings
 from platform_kit.contract.access import Notice, NoticeKind
 
 NOBODY = UUID(int=0)
+REUSED = "refresh_token_reused"
+"""What the audit log calls it; the caller is told the same as for an unknown token."""
 
 
 @dataclass(frozen=True)
@@ -93,21 +95,18 @@ async def refresh(db: AsyncSession, refresh_token: str, who: Who, settings: Sett
     """Trade a refresh token for the next pair.
 
     A repeat within the grace gets the very same pair (the first answer may have been lost), as long as that was not
-    used in turn; any later one means that somebody else has the token: the session ends.
-    None: refused; the end of the session and the entry in the audit log are to be committed.
+    used in turn; any later one means that somebody else has the token: the session ends. Then None is returned, so that
+    this, and its entry in the audit log, are committed. Raises RefreshTokenInvalid for what does not hold.
     """
     came_at, digest = utc_now(), digest_of(refresh_token)
     used = await repository.use_refresh_token(db, digest)
     token = used or await repository.find_refresh_token(db, digest)
     if token is None or token.used_at is None:
-        _note_refusal(db, who, "refresh_token_invalid")
-        return None
+        raise RefreshTokenInvalid
     session = await repository.find_session(db, token.session_id)
     user = await repository.find_live(db, session.user_id, session.id) if session else None
     if session is None or user is None:
-        _note_refusal(db, who, "refresh_token_invalid", token.session_id)
-        return None
-    who = _as(user, who, session.id)
+        raise RefreshTokenInvalid
     if used is not None:
         return await _succeed(db, refresh_token, used, user.id, settings)
     child = await _successor(db, refresh_token, settings)
@@ -116,7 +115,8 @@ async def refresh(db: AsyncSession, refresh_token: str, who: Who, settings: Sett
     if is_late or child is None or child.row.used_at is not None:
         await repository.end_sessions(db, user.id, only=session.id)
         notices.tell(db, Notice(kind=NoticeKind.SESSION, id=session.id))
-        _note_refusal(db, who, "refresh_token_reused", session.id)
+        deed = Deed(Action.REFRESH, "session", str(session.id), outcome=REFUSED, status=401, code=REUSED)
+        record(db, _as(user, who, session.id), deed)
         return None
     return _pair(settings, user.id, child.row, child.secret)
 
@@ -146,11 +146,6 @@ async def _successor(db: AsyncSession, refresh_token: str, settings: Settings) -
         if row is not None:
             return _Child(row, secret)
     return None
-
-
-def _note_refusal(db: AsyncSession, who: Who, code: str, session_id: UUID | None = None) -> None:
-    about = str(session_id) if session_id else None
-    record(db, who, Deed(Action.REFRESH, "session", about, outcome=REFUSED, status=401, code=code))
 
 
 def _pair(settings: Settings, user_id: UUID, token: RefreshToken, secret: str) -> TokenPair:
