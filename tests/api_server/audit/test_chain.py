@@ -4,13 +4,14 @@ import asyncio
 from typing import Any
 
 import pytest
+import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from api_server.audit import service
 from api_server.audit.service import ChainBroken, Head
 from api_server.audit_trail import GENESIS, PLATFORM, AuditEntry, Deed, record
-from api_server.database import Sessions, transaction
+from api_server.database import AsyncSession, Sessions, before_commit, transaction
 
 STATEMENTS = ["UPDATE audit_log SET username = 'eve'", "DELETE FROM audit_log", "TRUNCATE audit_log"]
 COLUMNS = [each.name for each in AuditEntry.__table__.columns]
@@ -50,6 +51,23 @@ class TestRecord:
             await fail()
 
         assert await service.verify(sessions) == Head(0, GENESIS)
+
+    async def test_says_in_the_log_only_what_was_committed(self, sessions: Sessions) -> None:
+        async def fail(session: AsyncSession) -> None:
+            raise Fault
+
+        async def write_and_fail() -> None:
+            async with transaction(sessions) as session:
+                record(session, PLATFORM, Deed("test:write"))
+                before_commit(session, fail)
+
+        with structlog.testing.capture_logs() as said:
+            with pytest.raises(Fault):
+                await write_and_fail()
+            await write(sessions)
+
+        appended = [each["seq"] for each in said if each["event"] == "audit.appended"]
+        assert appended == [(await service.verify(sessions)).seq] == [1]
 
     async def test_by_many_at_once_makes_one_chain(self, sessions: Sessions) -> None:
         await asyncio.gather(*(write(sessions, 3) for _ in range(20)))

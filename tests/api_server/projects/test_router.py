@@ -281,3 +281,19 @@ class TestPersonal:
         assert len({each["project_id"] for each in datasets}) == 1
         (project,) = (await maker.http.get("/projects")).json()["items"]
         assert (project["is_personal"], project["name"]) == (True, "personal")
+
+    @pytest.mark.parametrize("status", ["archived", "completed"])
+    async def test_takes_nothing_new_while_it_is_not_active_also_when_nobody_names_it(
+        self, maker: SignedIn, status: str
+    ) -> None:
+        project = (await upload(maker))["project_id"]
+        await maker.http.patch(f"/projects/{project}", json={"status": status})
+
+        uploaded = await maker.http.post(
+            "/datasets", data={"name": "more"}, files={"file": ("more.csv", b"a\n1\n")}
+        )
+        body = {"name": "m", "model_type": "regression", "framework": "xgboost"}
+        created = await maker.http.post("/models", json=body)
+
+        for answer in (uploaded, created):
+            assert (answer.status_code, answer.json()["code"]) == (409, "project_not_active")

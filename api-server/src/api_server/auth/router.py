@@ -154,11 +154,11 @@ async def deactivate(
     responses=problems(422, 429, 503),
 )
 async def ask_for_reset(
-    body: ResetRequestIn, request: Request, session: SessionDep, caller: Caller
+    body: ResetRequestIn, request: Request, open_sessions: SessionsDep, caller: Caller
 ) -> dict[str, str]:
     limit = request.state.settings.password_reset_limit
     await rate_limits_of(request).require_address("password_reset", limit)
-    await accounts.ask_for_reset(session, body.login, caller)
+    await accounts.ask_for_reset(open_sessions, body.login, caller)
     return {"detail": "If there is such an account, an administrator can now hand its owner a reset token."}
 
 
