@@ -140,7 +140,10 @@ def training(desk: Desk, csv: bytes, **facts: Any) -> TrainSpec:
 
 
 def slow(desk: Desk, csv: bytes) -> TrainSpec:
-    return training(desk, csv, framework="xgboost", algorithm="xgboost", parameters={"n_estimators": 10_000})
+    """A training of minutes on any machine: deep trees which hardly learn, so that none is trivial, on 40 000 rows."""
+    parameters = {"n_estimators": 10_000, "max_depth": 12, "learning_rate": 0.001}
+    heavy = csv + b"".join([csv.split(b"\n", 1)[1]] * 99)
+    return training(desk, heavy, framework="xgboost", algorithm="xgboost", parameters=parameters)
 
 
 @pytest.fixture
