@@ -60,6 +60,7 @@ async def _fill(world: World, whose: Whose, account: str, place: str) -> None:
         "project": str(world.projects[place]),
         "dataset": dataset["id"],
         "job": dataset["job_id"],
+        "ended_job": await FRESH["ended_job"](world, account, place),
         "model": model["id"],
         "trained_model": model["id"],
         "idle_model": idle["id"],

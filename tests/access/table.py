@@ -108,6 +108,9 @@ ACCOUNTS = (
     api("GET /api-keys/{key_id}", KEYS, "api_key"),
     api("DELETE /api-keys/{key_id}", KEYS, "api_key", fresh=True),
     api("GET /audit", AUDIT),
+    api("GET /housekeeping", ADMINISTER),
+    # The second one is told that the first is under way.
+    api("POST /housekeeping/{chore}", ADMINISTER, path={"chore": "stale_entries"}, answers=(409,)),
     api("GET /algorithms", OPEN),
 )
 
@@ -219,8 +222,14 @@ MODELS = (
     api("GET /jobs", READ, rows=f"SELECT count(*) FROM jobs {_OF_PROJECTS}"),
     api("GET /jobs", READ_FILTERED, "project", params={"project_id": "{thing}"}),
     api("GET /jobs/{job_id}", READ, "job"),
+    api("GET /jobs", READ_FILTERED, "model", params={"model_id": "{thing}"}),
+    api("GET /jobs", READ_FILTERED, "dataset", params={"dataset_id": "{thing}"}),
     api("GET /jobs/{job_id}/events", READ, "job"),
+    api("GET /jobs/{job_id}/logs", READ, "job"),
+    api("GET /jobs/{job_id}/attempts", READ, "job"),
+    api("PATCH /jobs/{job_id}", EDIT, "job", json={"priority": 3}, fresh=True),
     api("POST /jobs/{job_id}/cancel", EDIT, "job", fresh=True),
+    api("POST /jobs/{job_id}/retry", EDIT, "ended_job", fresh=True),
 )
 
 SERVING = (

@@ -10,7 +10,7 @@ _PREDICT = {"input_data": ROW}
 
 _INTERNAL = (
     *("POST /internal/access/introspect", "POST /internal/access/refusals", "POST /internal/serving/sync"),
-    *("POST /internal/jobs/{job_id}/claim", "POST /internal/jobs/{job_id}/heartbeat"),
+    *("POST /internal/queues/{queue}/claim", "POST /internal/jobs/{job_id}/heartbeat"),
     *("POST /internal/jobs/{job_id}/finish", "GET /internal/serving/models/{ref}"),
 )
 _PAGES = (
@@ -37,7 +37,8 @@ OPEN_PAGES = tuple(
     for path in _PAGES
 )
 INTERNALS = tuple(
-    Ask(route, INTERNAL, path={"job_id": "{job}", "ref": "{model}"}, json={}) for route in _INTERNAL
+    Ask(route, INTERNAL, path={"job_id": "{job}", "ref": "{model}", "queue": "ml"}, json={})
+    for route in _INTERNAL
 )
 
 _OF_ML: tuple[tuple[str, Need, Any], ...] = (

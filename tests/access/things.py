@@ -50,6 +50,12 @@ async def _job(world: World, account: str, place: str) -> str:
     return str((await world.dataset(account, place))["job_id"])
 
 
+async def _ended_job(world: World, account: str, place: str) -> str:
+    job_id = await _job(world, account, place)
+    await world.call(account, "POST", f"/jobs/{job_id}/cancel")
+    return job_id
+
+
 async def _dataset(world: World, account: str, place: str) -> str:
     return str((await world.dataset(account, place))["id"])
 
@@ -126,6 +132,7 @@ FRESH: dict[str, Maker] = {
     "account": _account,
     "api_key": _key,
     "dataset": _dataset,
+    "ended_job": _ended_job,
     "idle_model": _model,
     "invitation": _invitation,
     "job": _job,

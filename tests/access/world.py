@@ -6,6 +6,7 @@ to somebody who is not in it.
 
 import itertools
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,10 +14,11 @@ import httpx2
 from sqlalchemy import delete, select, text, update
 
 from api_server.auth.models import User
-from api_server.database import Sessions, transaction
+from api_server.database import Sessions, transaction, utc_now
+from api_server.jobs.models import Job
 from api_server.projects.models import Project, ProjectMember
 from platform_kit.contract.access import Scope
-from platform_kit.contract.jobs import Outcome, TrainResult
+from platform_kit.contract.jobs import Claim, Outcome, TrainResult
 from platform_kit.contract.schema import Column, ColumnType
 from tests.access.oracle import Whose
 from tests.access.people import ACCOUNTS, ACTORS, CANARY, FOREIGN, MAKERS, PLACES
@@ -115,7 +117,7 @@ class World:
 
     async def trained_model(self, account: str, place: str, dataset_id: str) -> dict[str, Any]:
         model = await self.idle_model(account, place, dataset_id=dataset_id)
-        claim = await self.worker.claim(model["job_id"])
+        claim = await self.claim(model["job_id"])
         assert self.manifest
         await self.worker.finish(claim, Outcome.SUCCEEDED, result=self.manifest)
         return model
@@ -126,6 +128,17 @@ class World:
         deployed = await self.call(account, "POST", f"/models/{model['id']}/deploy", json={"version": 1})
         assert deployed["status"] == "deployed", deployed
         return {**model, **deployed}
+
+    async def claim(self, job_id: str) -> Claim:
+        """Claim just this one, of all that requests have left waiting: the others wait a moment longer."""
+        due = Job.id != UUID(job_id), Job.status == "queued", Job.not_before.is_(None)
+        async with transaction(self.sessions) as session:
+            later = update(Job).where(*due).values(not_before=utc_now() + timedelta(days=365))
+            others = (await session.scalars(later.returning(Job.id))).all()
+        claim = await self.worker.claim(job_id)
+        async with transaction(self.sessions) as session:
+            await session.execute(update(Job).where(Job.id.in_(others)).values(not_before=None))
+        return claim
 
     async def profiled(self, account: str, place: str) -> dict[str, Any]:
         dataset = await self.dataset(account, place)
@@ -138,7 +151,7 @@ class World:
                 "preview": [{**row, name: name} for row in known.preview or []],
             }
         )
-        claim = await self.worker.claim(dataset["job_id"])
+        claim = await self.claim(dataset["job_id"])
         await self.worker.finish(claim, Outcome.SUCCEEDED, result=seen)
         return dataset
 

@@ -21,6 +21,7 @@ from platform_kit.contract.jobs import (
     HeartbeatReply,
     Outcome,
     ProfileResult,
+    Queue,
     TrainResult,
 )
 from platform_kit.contract.problem import ProblemDetail
@@ -106,20 +107,38 @@ class Worker:
 
     def __init__(self, internal: httpx2.AsyncClient, name: str = "worker-1") -> None:
         self._internal, self.name = internal, name
+        self._claims: dict[UUID, str] = {}
 
     def named(self, name: str) -> "Worker":
         return Worker(self._internal, name)
 
+    async def ask(self, queue: Queue, *, as_: str | None = None) -> httpx2.Response:
+        """Claim whatever has its turn there; each claim has a name of its own unless one is given."""
+        name = as_ or f"{self.name}#{next(_numbers)}"
+        answer = await self._internal.post(f"/queues/{queue}/claim", json={"worker": name})
+        if answer.status_code == 200:
+            self._claims[UUID(answer.json()["job_id"])] = name
+        return answer
+
     async def try_claim(self, job_id: str) -> httpx2.Response:
-        return await self._internal.post(f"/jobs/{job_id}/claim", json={"worker": self.name})
+        """Claim in both queues, so that this job is found if it waits; no other may."""
+        answer = await self.ask(Queue.DATA)
+        if answer.status_code == 204:
+            answer = await self.ask(Queue.ML)
+        assert answer.status_code == 204 or answer.json()["job_id"] == job_id, answer.text
+        return answer
 
     async def claim(self, job_id: str) -> Claim:
         answer = await self.try_claim(job_id)
         assert answer.status_code == 200, answer.text
         return Claim.model_validate_json(answer.content)
 
+    def called(self, claim: Claim) -> str:
+        """The name under which this job was claimed."""
+        return self._claims.get(claim.job_id, self.name)
+
     async def try_beat(self, claim: Claim, **news: Any) -> httpx2.Response:
-        beat = Heartbeat(worker=self.name, attempt=claim.attempt, **news)
+        beat = Heartbeat(worker=self.called(claim), attempt=claim.attempt, **news)
         return await self._internal.post(f"/jobs/{claim.job_id}/heartbeat", json=beat.model_dump(mode="json"))
 
     async def beat(self, claim: Claim, **news: Any) -> HeartbeatReply:
@@ -128,13 +147,20 @@ class Worker:
         return HeartbeatReply.model_validate_json(answer.content)
 
     async def try_finish(self, claim: Claim, outcome: Outcome, **end: Any) -> httpx2.Response:
-        body = Finish(worker=self.name, attempt=claim.attempt, outcome=outcome, **end)
+        body = Finish(worker=self.called(claim), attempt=claim.attempt, outcome=outcome, **end)
         return await self._internal.post(f"/jobs/{claim.job_id}/finish", json=body.model_dump(mode="json"))
 
     async def finish(self, claim: Claim, outcome: Outcome, **end: Any) -> str:
         answer = await self.try_finish(claim, outcome, **end)
         assert answer.status_code == 200, answer.text
         return str(answer.json()["status"])
+
+    async def claimed_profile(self, job_id: str, attempt: int) -> None:
+        """Hand in the profile of a dataset whose job was claimed by `ask`."""
+        name = self._claims[UUID(job_id)]
+        body = Finish(worker=name, attempt=attempt, outcome=Outcome.SUCCEEDED, result=profile_result())
+        answer = await self._internal.post(f"/jobs/{job_id}/finish", json=body.model_dump(mode="json"))
+        assert answer.status_code == 200, answer.text
 
     async def profile(self, job_id: str) -> None:
         claim = await self.claim(job_id)

@@ -81,6 +81,6 @@ class TestRateLimits:
             assert cache.keys("rate*")
 
     async def test_do_not_hold_up_workers(self, limited: httpx2.AsyncClient) -> None:
-        answers = [await limited.post("/internal/jobs/claim", json={}) for _ in range(5)]
+        answers = [await limited.post("/internal/queues/data/claim", json={}) for _ in range(5)]
 
         assert 429 not in [each.status_code for each in answers]

@@ -14,19 +14,37 @@ from api_server.cli import ALEMBIC_INI
 from api_server.settings import Settings
 
 READABLE = {
-    *("users", "projects", "datasets", "dataset_versions", "jobs", "models", "model_versions", "deployments"),
-    *("api_keys", "audit_log"),
+    *(
+        "users",
+        "projects",
+        "datasets",
+        "dataset_versions",
+        "job_attempts",
+        "jobs",
+        "models",
+        "model_versions",
+        "deployments",
+    ),
+    *("api_keys", "audit_log", "platform_figures"),
 }
 HOLD_ROWS_OF_USERS = {
     *("dataset_versions.columns", "dataset_versions.statistics", "dataset_versions.preview"),
     *("dataset_versions.key", "dataset_versions.error", "dataset_versions.file_name", "models.error"),
-    *("jobs.request", "jobs.result", "jobs.error", "jobs.progress", "model_versions.manifest"),
+    *(
+        "jobs.request",
+        "jobs.result",
+        "jobs.error",
+        "jobs.progress",
+        "model_versions.manifest",
+        "job_attempts.error",
+    ),
     *("projects.config", "deployments.config", "users.email", "users.password_hash", "users.username"),
     *("api_keys.sha256", "api_keys.prefix", "audit_log.details", "audit_log.address", "audit_log.username"),
 }
 COLUMNS = """
 SELECT table_name || '.' || column_name FROM information_schema.columns
-WHERE table_schema = 'public' AND has_column_privilege('mlp_grafana', table_name::regclass, column_name, 'SELECT')
+WHERE table_schema = 'public'
+AND has_column_privilege('mlp_grafana', (table_schema || '.' || table_name)::regclass, column_name, 'SELECT')
 """
 
 

@@ -88,3 +88,19 @@ class TestRegistrationRole:
 
         monkeypatch.setenv("REGISTRATION", "invitation")
         assert Settings.from_environment().registration_role == "admin"
+
+
+class TestLease:
+    def test_is_at_least_three_heartbeats_long(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("JOB_LEASE_SECONDS", "9")
+        monkeypatch.setenv("JOB_HEARTBEAT_SECONDS", "3")
+        assert Settings.from_environment().job_heartbeat_seconds == 3
+
+        monkeypatch.setenv("JOB_HEARTBEAT_SECONDS", "3.5")
+        said = refusal()
+        assert "JOB_HEARTBEAT_SECONDS: must be at most a third of JOB_LEASE_SECONDS, which is 9" in said
+
+    def test_is_not_shorter_than_the_usual_heartbeats_allow(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("JOB_LEASE_SECONDS", "10")
+
+        assert "JOB_HEARTBEAT_SECONDS: must be at most a third" in refusal()

@@ -26,7 +26,9 @@ NEVER_DONE = {
 ENDS_SOMETHING = {
     **dict.fromkeys(("api_keys_revoke", "auth_end_session", "users_revoke_invitation"), 0),
     **dict.fromkeys(("datasets_delete", "models_delete", "deployments_retire"), 0),
-    "jobs_cancel": 1,
+    "jobs_prioritize": -3,
+    "jobs_cancel": -2,
+    "jobs_retry": -1,
     **dict.fromkeys(("users_change", "users_offer_reset"), 0),
     **dict.fromkeys(("projects_change", "projects_set_quotas", "projects_change_member"), 0),
     "projects_remove_member": 1,
@@ -47,6 +49,7 @@ REFUSED_FOR_ITS_MEANING = {
     "auth_change_me": "an e-mail address as the platform reads it",
     "auth_token": "the grant type of a form, which may be left out and not be anything else",
     "deployments_deploy": "a version that there is",
+    "jobs_prioritize": "a number without a decimal point, which a schema does not tell from others",
     "models_train": "a target, algorithm and parameters that the dataset and the catalogue have",
     "predictions_create": "the features of the model; no explanations yet",
     "predictions_predict": "the features of the model; no explanations yet",

@@ -15,9 +15,9 @@ import httpx2
 from embedded import Platform
 from ml_service.settings import Settings
 from platform_kit.contract.artifact import Manifest
-from platform_kit.contract.jobs import Outcome, TrainResult
+from platform_kit.contract.jobs import Claim, Outcome, Queue, TrainResult
 from platform_kit.plumbing.object_store import ObjectStore
-from tests.api_server.factories import CSV, Worker
+from tests.api_server.factories import CSV, Worker, profile_result
 from tests.ml_service.serving.publishing import publish
 from tests.verify.calling import Caller
 from tests.verify.loop import body_of
@@ -60,6 +60,7 @@ def make_scene(platform: Platform, actor: str) -> Scene:
         _add_model(platform, maker, project_id, scene.known)
         _add_spare(maker, scene, project_id)
         _add_model(platform, maker, project_id, scene.spare)
+        _add_jobs(maker, scene, project_id)
     return scene
 
 
@@ -137,12 +138,19 @@ def _await(maker: Caller, endpoint: str) -> None:
 
 
 async def _work_off(platform: Platform, profile_id: str, train_id: str) -> None:
+    """Do these two jobs, and whatever has its turn before them."""
     headers = {"X-Internal-Token": platform.env["INTERNAL_TOKEN"]}
     async with httpx2.AsyncClient(base_url=f"{platform.api_url}/internal", headers=headers) as internal:
         worker = Worker(internal)
-        await worker.profile(profile_id)
-        claim = await worker.claim(train_id)
-        await worker.finish(claim, Outcome.SUCCEEDED, result=_train_result(platform))
+        for queue, job_id, result in (
+            (Queue.DATA, profile_id, profile_result()),
+            (Queue.ML, train_id, _train_result(platform)),
+        ):
+            done = ""
+            while done != job_id:
+                claim = Claim.model_validate_json((await worker.ask(queue)).content)
+                await worker.finish(claim, Outcome.SUCCEEDED, result=result)
+                done = str(claim.job_id)
 
 
 def _train_result(platform: Platform) -> TrainResult:
@@ -167,6 +175,13 @@ def _add_spare(maker: Caller, scene: Scene, project_id: str) -> None:
         scene.spare["dataset_id"].append(dataset["id"])
         scene.spare["model_id"].append(model["id"])
         scene.spare["job_id"].append(dataset["job_id"])
+
+
+def _add_jobs(maker: Caller, scene: Scene, project_id: str) -> None:
+    """Two that wait, after all others were worked off, and one that was cancelled: the last of the spare ones."""
+    job_ids = [_upload(maker, project_id)["job_id"] for _ in range(3)]
+    body_of(maker.api("POST", f"/jobs/{job_ids[-1]}/cancel"))
+    scene.spare["job_id"] += job_ids
 
 
 def _add_people(admin: Caller, person: Caller, scene: Scene) -> None:

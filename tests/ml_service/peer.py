@@ -59,6 +59,8 @@ def running_peer() -> Iterator[Peer]:
         def _reply(self, body: dict[str, Any]) -> None:
             status, found = peer.answer(self.path, body)
             text = found.model_dump_json() if isinstance(found, BaseModel) else json.dumps(found)
+            if status == 204:
+                text = ""
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(text.encode())))
@@ -70,7 +72,7 @@ def running_peer() -> Iterator[Peer]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     peer.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield peer

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.verify.registry import PROMISES, Promise
 from tests.verify.scene import Scene
 
-AREAS = ["access", "identity", "datasets", "training", "serving", "manners"]
+AREAS = ["access", "identity", "datasets", "training", "jobs", "serving", "manners"]
 
 
 def main() -> int:

@@ -20,6 +20,7 @@ from api_server.audit.service import ChainBroken, Head
 from api_server.auth import accounts
 from api_server.auth.schemas import RegisterIn
 from api_server.database import DatabaseUnavailable, make_engine, make_sessions, transaction
+from api_server.housekeeping.sweep import Found, Sweep
 from api_server.preparation import NotPrepared
 from api_server.preparation import prepare as prepare_all
 from api_server.settings import Settings
@@ -69,6 +70,31 @@ def import_objects(options: argparse.Namespace) -> None:
     sys.stderr.write(f"imported {count} objects, {total_bytes} bytes\n")
 
 
+def sweep(options: argparse.Namespace) -> None:
+    """Delete objects of the storage that nothing refers to and that are old; the chore `orphaned_objects`, now."""
+    settings = Settings.from_environment()
+    verb = "would delete" if options.dry_run else "deleted"
+
+    async def look() -> Found:
+        engine = make_engine(settings)
+        try:
+            return await Sweep(
+                make_sessions(engine),
+                ObjectStore.from_settings(settings),
+                grace_seconds=settings.orphan_grace_seconds,
+                dry_run=options.dry_run,
+                orphan=lambda each: _say(
+                    f"{verb} {each.key}: {each.size_bytes} bytes, written {each.written:%Y-%m-%d %H:%M:%S} UTC"
+                ),
+                missing=lambda key: _say(f"missing {key}: a row refers to it"),
+            ).run()
+        finally:
+            await engine.dispose()
+
+    for name, count in asyncio.run(look()).counts().items():
+        _say(f"{name}: {count}")
+
+
 def seed_accounts(options: argparse.Namespace) -> None:
     """Make the accounts of a credentials file; existing ones stay as they are."""
     users = json.loads(options.file.read_text())["users"]
@@ -111,6 +137,10 @@ def verify_audit(options: argparse.Namespace) -> None:
     sys.stdout.write(f"  --expect {head.seq} {head.hash}\n")
 
 
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+
+
 async def _in_transaction(work: Callable[[AsyncSession], Awaitable[None]]) -> None:
     assert tables.metadata.tables  # importing `tables` is what makes foreign keys resolve here
     engine = make_engine(Settings.from_environment())
@@ -131,6 +161,7 @@ def _parser() -> argparse.ArgumentParser:
         ("verify-audit", verify_audit),
         ("export-objects", export_objects),
         ("import-objects", import_objects),
+        ("sweep", sweep),
     ):
         each = commands.add_parser(name, help=run.__doc__)
         each.set_defaults(run=run)
@@ -140,6 +171,8 @@ def _parser() -> argparse.ArgumentParser:
             each.add_argument(
                 "--since", type=datetime.fromisoformat, help="only what was written since, with its offset"
             )
+        if run is sweep:
+            each.add_argument("--dry-run", action="store_true", help="only say what would be deleted")
         if run is seed_accounts:
             each.add_argument("--file", type=Path, required=True, help="credentials.json")
         if run is verify_audit:

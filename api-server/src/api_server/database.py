@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import structlog
 from fastapi import Depends, Request
-from sqlalchemy import DateTime, MetaData, event, func
+from sqlalchemy import DateTime, ExceptionContext, MetaData, event, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -118,6 +118,7 @@ def make_engine(settings: Settings) -> AsyncEngine:
         },
     )
     event.listen(engine.sync_engine, "do_connect", _connect)
+    event.listen(engine.sync_engine, "handle_error", _know_lost_connection)
     return engine
 
 
@@ -132,6 +133,15 @@ def _connect(dialect: Any, record: object, arguments: Any, options: Any) -> Any:
         reason = str(error) or type(error).__name__
         log.warning("database.not_connected", reason=reason)
         raise ConnectionError(reason) from error
+
+
+def _know_lost_connection(context: ExceptionContext) -> None:
+    """Postgres has said that it ends the connection, and the end itself is still on its way.
+
+    asyncpg, which does not count it as closed until then, complains of its own state.
+    """
+    if isinstance(context.original_exception.__cause__, asyncpg.InternalClientError):
+        context.is_disconnect = True
 
 
 def make_sessions(engine: AsyncEngine, **known: object) -> Sessions:
@@ -155,7 +165,8 @@ async def transaction(sessions: Sessions) -> AsyncIterator[AsyncSession]:
     except DATABASE_FAULTS as error:
         raise DatabaseUnavailable from error
     except DBAPIError as error:
-        if not str(getattr(error.orig, "sqlstate", "")).startswith(PASSING_STATES):
+        passes = str(getattr(error.orig, "sqlstate", "")).startswith(PASSING_STATES)
+        if not passes and not error.connection_invalidated:
             raise
         raise DatabaseUnavailable from error
 

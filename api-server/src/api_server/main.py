@@ -21,6 +21,8 @@ from api_server.datasets import router as datasets
 from api_server.deployments import internal as deployments_internal
 from api_server.deployments import router as deployments
 from api_server.handlers import HANDLERS
+from api_server.housekeeping import router as housekeeping
+from api_server.housekeeping.figures import keep_showing
 from api_server.jobs import internal as jobs_internal
 from api_server.jobs import router as jobs
 from api_server.ml_client import MlClient
@@ -44,13 +46,13 @@ PREFIX = "/api/v1"
 ROOMS = (
     *(auth, users, api_keys, audit, projects, datasets),
     *(training, registry),  # in this order: POST /models belongs to the same group of routes
-    *(jobs, deployments, predictions),
+    *(jobs, deployments, predictions, housekeeping),
 )
 DESCRIPTION = """From a table of data to a watched prediction endpoint:
 upload a dataset, train, register a model version, deploy, predict.
 
 Sign in with **Authorize** (a user name or e-mail, and a password; or an API key), then go from *projects* to
-*predictions*. *users*, *invitations* and *audit* are for administrators."""
+*predictions*. *users*, *invitations*, *audit* and *housekeeping* are for administrators."""
 
 TAGS = [
     {"name": "auth", "description": "Accounts and sessions: who is calling."},
@@ -63,6 +65,7 @@ TAGS = [
     {"name": "users", "description": "For administrators: accounts, roles, invitations."},
     {"name": "api-keys", "description": "Credentials for programs, with scopes."},
     {"name": "audit", "description": "For administrators: who did what, or was refused."},
+    {"name": "housekeeping", "description": "For administrators: what is cleared away and counted at times."},
     {"name": "health", "description": "Is it alive, is it ready, how is it doing?"},
 ]
 
@@ -86,7 +89,10 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         sessions = make_sessions(engine, **{SENDER: notices})
         refusals = RefusalBook(per_minute=settings.audit_refusals_per_minute)
-        keeping = asyncio.create_task(keep(refusals, sessions))
+        beside = [
+            asyncio.create_task(keep(refusals, sessions)),
+            asyncio.create_task(keep_showing(sessions)),
+        ]
         yield {
             "settings": settings,
             "sessions": sessions,
@@ -96,8 +102,9 @@ def create_app(settings: Settings) -> FastAPI:
             "handlers": HANDLERS,
             "throttle": LoginThrottle.from_settings(settings, app.state.rate_limits.counters),
         }
-        keeping.cancel()
-        await asyncio.gather(keeping, return_exceptions=True)
+        for each in beside:
+            each.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         await ml.close()
         await notices.close()
         await rate_limits.close()

@@ -24,7 +24,7 @@ from api_server.database import (
     transaction,
 )
 from api_server.handlers import HANDLERS
-from api_server.jobs import service as jobs
+from api_server.jobs import leases
 from api_server.settings import Settings
 from platform_kit.contract.jobs import RUN_JOB
 from platform_kit.plumbing.celery_app import make_celery
@@ -58,7 +58,7 @@ class Relay:
             bells = await outbox.take_due(session)
             if bells:
                 await asyncio.to_thread(self._ring, [(bell.job_id, bell.queue) for bell in bells])
-                await jobs.rung(session, [bell.job_id for bell in bells])
+                await leases.rung(session, [bell.job_id for bell in bells])
         return len(bells)
 
     def _ring(self, bells: list[tuple[UUID, str]]) -> None:
@@ -95,7 +95,7 @@ class Relay:
             await asyncio.sleep(self._settings.reaper_interval_seconds)
             try:
                 async with transaction(self._sessions) as session:
-                    lost, rung = await jobs.reap(
+                    lost, rung = await leases.reap(
                         session, handlers=HANDLERS, rering_seconds=self._settings.job_rering_seconds
                     )
             except DatabaseUnavailable:

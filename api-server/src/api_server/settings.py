@@ -17,6 +17,8 @@ from platform_kit.plumbing.settings import (
 )
 
 MIN_ADMIN_PASSWORD_BYTES = 12
+MIN_ORPHAN_GRACE_SECONDS = 2 * 3600
+"""A worker writes an object again that is an hour old, and may be an hour away before it hands in the job."""
 
 
 class Registration(StrEnum):
@@ -79,15 +81,20 @@ class Settings(KitSettings):
 
     max_upload_bytes: int = 1024**3
 
-    job_lease_seconds: float = 30
-    job_heartbeat_seconds: float = 5
+    job_lease_seconds: float = Field(default=30, gt=0)
+    job_heartbeat_seconds: float = Field(default=5, gt=0, validate_default=True)
     job_max_attempts: int = Field(default=3, ge=1)
-    job_time_limit_seconds: float = 3600
-    job_memory_limit_bytes: int | None = None
-    job_rering_seconds: float = 20
-    relay_poll_seconds: float = 1
-    reaper_interval_seconds: float = 5
-    housekeeping_interval_seconds: float = 3600
+    job_time_limit_seconds: float = Field(default=3600, gt=0)
+    """Of a job that names no limit, and the most that one may ask for; so is the next."""
+    job_memory_limit_bytes: int | None = Field(default=None, gt=0)
+    job_rering_seconds: float = Field(default=20, gt=0)
+    relay_poll_seconds: float = Field(default=1, gt=0)
+    reaper_interval_seconds: float = Field(default=5, gt=0)
+    housekeeping_interval_seconds: float = Field(default=3600, gt=0)
+    orphans_interval_seconds: float = Field(default=6 * 3600, gt=0)
+    figures_interval_seconds: float = Field(default=300, gt=0)
+    job_log_days: int = Field(default=30, ge=1)
+    orphan_grace_seconds: float = Field(default=24 * 3600, gt=0)
 
     deploy_wait_seconds: float = 30
     replica_lost_seconds: float = 5
@@ -103,6 +110,23 @@ class Settings(KitSettings):
         if role is Role.ADMIN and info.data.get("registration") is Registration.OPEN:
             raise ValueError("must not be admin while REGISTRATION is open: whoever registers would be one")
         return role
+
+    @field_validator("job_heartbeat_seconds")
+    @classmethod
+    def _one_lost_heartbeat_loses_no_job(cls, seconds: float, info: ValidationInfo) -> float:
+        lease = info.data.get("job_lease_seconds")
+        if lease is not None and 3 * seconds > lease:
+            raise ValueError(f"must be at most a third of JOB_LEASE_SECONDS, which is {lease:g}")
+        return seconds
+
+    @field_validator("orphan_grace_seconds")
+    @classmethod
+    def _nothing_under_way_is_an_orphan(cls, seconds: float, info: ValidationInfo) -> float:
+        if is_production(info) and seconds < MIN_ORPHAN_GRACE_SECONDS:
+            raise ValueError(
+                f"must be at least {MIN_ORPHAN_GRACE_SECONDS} in production: results under way would be deleted"
+            )
+        return seconds
 
     @field_validator("jwt_secret_previous")
     @classmethod

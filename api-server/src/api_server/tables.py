@@ -5,6 +5,7 @@ from api_server.auth import models as auth
 from api_server.database import Base
 from api_server.datasets import models as datasets
 from api_server.deployments import models as deployments
+from api_server.housekeeping import models as housekeeping
 from api_server.idempotency import IdempotentAnswer
 from api_server.jobs import models as jobs
 from api_server.outbox import Doorbell
@@ -21,6 +22,7 @@ __all__ = [
     "auth",
     "datasets",
     "deployments",
+    "housekeeping",
     "jobs",
     "metadata",
     "predictions",

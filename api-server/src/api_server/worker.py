@@ -1,32 +1,29 @@
-"""The Celery application of api-server's image: queue `general`, the beat schedule, and what Flower looks at."""
+"""The Celery application of api-server's image: queue `general`, the beat schedule, and what Flower looks at.
+
+Run it with `-P threads`: chores run on one event loop, which keeps their leases meanwhile.
+"""
 
 import os
 import socket
 from functools import cache
-from uuid import UUID, uuid4
 
 import structlog
 from celery import Celery
+from celery.signals import worker_shutting_down
 
 from api_server import tables
-from api_server.database import Sessions, make_engine, make_sessions, transaction
+from api_server.database import DatabaseUnavailable, Sessions, make_engine, make_sessions, transaction
 from api_server.handlers import HANDLERS
-from api_server.housekeeping.chores import CHORES
-from api_server.jobs import service as jobs
-from api_server.jobs.errors import NothingToClaim
-from api_server.jobs.service import Work
+from api_server.housekeeping import service as housekeeping
+from api_server.housekeeping.chores import CHORES, Place
+from api_server.housekeeping.errors import ChoreUnderWay
+from api_server.housekeeping.runner import ChoreRunner
 from api_server.settings import Settings
 from api_server.task_runner import TaskRunner
-from platform_kit.contract.jobs import (
-    RUN_JOB,
-    Finish,
-    HousekeepingResult,
-    HousekeepingSpec,
-    JobKind,
-    Outcome,
-    Queue,
-)
+from platform_kit.contract.jobs import RUN_JOB, Queue
 from platform_kit.plumbing.celery_app import make_celery
+from platform_kit.plumbing.notices import listen
+from platform_kit.plumbing.object_store import ObjectStore
 
 SUBMIT_CHORE = "platform.submit_chore"
 
@@ -36,16 +33,15 @@ settings = Settings.from_environment()
 
 def _make_app() -> Celery:
     made = make_celery(settings.service_name or "worker-general", settings)
-    made.conf.beat_schedule = {
-        f"chore-{name}": {
-            "task": SUBMIT_CHORE,
-            "schedule": settings.housekeeping_interval_seconds,
-            "args": [name],
-            "options": {"queue": str(Queue.GENERAL)},
-        }
-        for name in CHORES
-    }
+    made.conf.beat_schedule = {f"chore-{name}": _entry(name) for name in CHORES}
     return made
+
+
+def _entry(name: str) -> dict[str, object]:
+    """A call that nobody heard until the next one is due is for nothing."""
+    seconds = CHORES[name].interval_seconds(settings)
+    options = {"queue": str(Queue.GENERAL), "expires": seconds}
+    return {"task": SUBMIT_CHORE, "schedule": seconds, "args": [name], "options": options}
 
 
 app = _make_app()
@@ -62,6 +58,14 @@ def _sessions() -> Sessions:
     return make_sessions(make_engine(settings))
 
 
+@cache
+def _chores() -> ChoreRunner:
+    place = Place(_sessions(), ObjectStore.from_settings(settings), settings)
+    chores = ChoreRunner(place, HANDLERS, worker=f"general@{socket.gethostname()}:{os.getpid()}")
+    _runner().start(listen(settings.cache_url.get_secret_value(), chores.hear))
+    return chores
+
+
 @app.task(name=SUBMIT_CHORE)
 def submit_chore(name: str) -> None:
     _runner().run(_submit_chore(name))
@@ -69,41 +73,22 @@ def submit_chore(name: str) -> None:
 
 @app.task(name=RUN_JOB)
 def run_job(job_id: str) -> None:
-    _runner().run(_run_job(UUID(job_id)))
+    """Do the chore whose turn it is; which doorbell was heard does not matter."""
+    _runner().run(_chores().run())
+
+
+@worker_shutting_down.connect(weak=False)
+def _on_shutdown(**_: object) -> None:
+    """Celery waits for the task that runs; its chore is handed back at once."""
+    _runner().soon(_chores().stop)
 
 
 async def _submit_chore(name: str) -> None:
-    async with transaction(_sessions()) as session:
-        await jobs.submit(
-            session,
-            work=Work(
-                kind=JobKind.HOUSEKEEPING,
-                subject_id=uuid4(),
-                project_id=None,
-                created_by=None,
-                request={"chore": name},
-            ),
-            max_attempts=settings.job_max_attempts,
-        )
-
-
-async def _run_job(job_id: UUID) -> None:
-    """Claim, do and finish a chore. A chore that raises leaves its lease to the reaper, which tries it again."""
-    worker = f"general@{socket.gethostname()}:{os.getpid()}"
+    """Unless the one before is still under way: chores do not pile up, whatever keeps them from being done."""
     try:
         async with transaction(_sessions()) as session:
-            claim = await jobs.claim(session, job_id, worker=worker, handlers=HANDLERS, settings=settings)
-    except NothingToClaim:
-        return
-    if claim is None or not isinstance(claim.spec, HousekeepingSpec):
-        return
-    async with transaction(_sessions()) as session:
-        counts = await CHORES[claim.spec.chore](session, settings)
-        end = Finish(
-            worker=worker,
-            attempt=claim.attempt,
-            outcome=Outcome.SUCCEEDED,
-            result=HousekeepingResult(counts=counts),
-        )
-        await jobs.finish(session, job_id, end, handlers=HANDLERS)
-    log.info("chore.done", chore=claim.spec.chore, **counts)
+            await housekeeping.start(session, name, settings=settings)
+    except ChoreUnderWay:
+        log.info("chore.under_way", chore=name)
+    except DatabaseUnavailable:
+        log.warning("chore.not_submitted", chore=name, reason="database_unavailable")

@@ -31,11 +31,13 @@ class Settings(KitSettings):
     """Counted by each process for itself: a prediction waits for no other server."""
 
     worker_scratch_dir: Path = Path(".data/scratch")
+    worker_memory_share: float = Field(default=0.8, gt=0, le=1)
+    """Of the machine or container, for all jobs of one worker together, where a job has no limit of its own."""
     training_threads: int | None = None
     claim_patience_seconds: float = 20
     finish_patience_seconds: float = 3600
     storage_patience_seconds: float = 600
-    kill_grace_seconds: float = 2
+    kill_grace_seconds: float = 1
 
     @field_validator("demo_models")
     @classmethod

@@ -8,13 +8,16 @@ import os
 import socket
 import threading
 from functools import cache
-from uuid import UUID, uuid4
+from typing import Any
 
 import structlog
-from celery import Celery
+from celery import Celery, Task
 from celery.signals import worker_init, worker_ready, worker_shutting_down
 
+from ml_service.jobs.attempt import Workshop
 from ml_service.jobs.control import JobControl
+from ml_service.jobs.memory import available_bytes
+from ml_service.jobs.notices import JobNotices
 from ml_service.jobs.runner import JobRunner
 from ml_service.jobs.scratch import Scratch
 from ml_service.settings import Settings
@@ -31,14 +34,16 @@ app: Celery = make_celery(settings.service_name or "worker", settings)
 
 @cache
 def _runner() -> JobRunner:
-    worker = f"{settings.service_name or 'worker'}@{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
     own = settings.model_copy(update={"worker_scratch_dir": _scratch().folder})
-    return JobRunner(
-        own,
-        JobControl.from_settings(settings, worker),
-        ObjectStore.from_settings(settings),
+    workshop = Workshop(
+        settings=own,
+        control=JobControl.from_settings(settings),
+        store=ObjectStore.from_settings(settings),
+        notices=JobNotices(settings.cache_url.get_secret_value()),
         stopping=stopping,
+        memory_limit_bytes=_memory_of_one_job(),
     )
+    return JobRunner(workshop, f"{settings.service_name or 'worker'}@{socket.gethostname()}:{os.getpid()}")
 
 
 @cache
@@ -46,15 +51,25 @@ def _scratch() -> Scratch:
     return Scratch(settings.worker_scratch_dir)
 
 
-@app.task(name=RUN_JOB)
-def run_job(job_id: str) -> None:
-    _runner().run(UUID(job_id))
+def _memory_of_one_job() -> int:
+    """So that a job which fills the memory fails by name, and takes neither its worker nor a neighbour along."""
+    return int(available_bytes() * settings.worker_memory_share / app.conf.worker_concurrency)
+
+
+@app.task(name=RUN_JOB, bind=True)
+def run_job(self: Task[[str], None], job_id: str) -> None:
+    """The doorbell names a job; what is run is the job whose turn it is in the queue it came from."""
+    origin = self.request.delivery_info
+    assert origin, "it came as a message"
+    _runner().run(str(origin["routing_key"]))
 
 
 @worker_init.connect(weak=False)
-def _on_init(**_: object) -> None:
-    """At the start, so that what dead workers left does not wait for the first job."""
-    _scratch()
+def _on_init(sender: Any, **_: object) -> None:
+    """At the start, so that what dead workers left does not wait for the first job, and a cancel is heard."""
+    concurrency = sender.concurrency
+    app.conf.worker_concurrency = concurrency if isinstance(concurrency, int) else os.cpu_count() or 1
+    _runner()
 
 
 @worker_ready.connect(weak=False)

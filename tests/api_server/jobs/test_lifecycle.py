@@ -5,14 +5,12 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select
 
 from api_server.database import Sessions, transaction, utc_now
-from api_server.handlers import HANDLERS
-from api_server.jobs import service
-from api_server.jobs.models import Job
+from api_server.jobs import leases
 from api_server.outbox import Doorbell
-from platform_kit.contract.jobs import LogLine, Outcome, ProfileSpec, Progress
+from platform_kit.contract.jobs import LogLine, Outcome, ProfileSpec, Progress, Queue
 from tests.api_server.factories import (
     SignedIn,
     Worker,
@@ -22,31 +20,7 @@ from tests.api_server.factories import (
     train_result,
     upload,
 )
-
-
-async def change(sessions: Sessions, job_id: str, **values: Any) -> None:
-    async with transaction(sessions) as session:
-        await session.execute(update(Job).where(Job.id == UUID(job_id)).values(**values))
-
-
-async def lapse(sessions: Sessions, job_id: str) -> None:
-    await change(sessions, job_id, lease_until=utc_now() - timedelta(seconds=1))
-
-
-async def reap(sessions: Sessions, *, rering_seconds: float = 20) -> tuple[int, int]:
-    async with transaction(sessions) as session:
-        return await service.reap(session, handlers=HANDLERS, rering_seconds=rering_seconds)
-
-
-async def bells(sessions: Sessions, job_id: str) -> int:
-    async with transaction(sessions) as session:
-        counted = select(func.count()).select_from(Doorbell).where(Doorbell.job_id == UUID(job_id))
-        return await session.scalar(counted) or 0
-
-
-async def read(who: SignedIn, job_id: str) -> dict[str, Any]:
-    found: dict[str, Any] = (await who.http.get(f"/jobs/{job_id}")).json()
-    return found
+from tests.api_server.jobs.steps import bells, change, lapse, read, reap
 
 
 class TestSubmit:
@@ -79,7 +53,7 @@ class TestClaim:
 
         answers = await asyncio.gather(*(worker.named(f"w{n}").try_claim(job_id) for n in range(8)))
 
-        assert sorted(each.status_code for each in answers) == [200] + [409] * 7
+        assert sorted(each.status_code for each in answers) == [200] + [204] * 7
         job = await read(maker, job_id)
         assert (job["status"], job["attempt"]) == ("running", 1)
 
@@ -93,9 +67,9 @@ class TestClaim:
         assert claim.lease_seconds == 30
 
     async def test_is_refused_without_the_internal_token(self, maker: SignedIn, client: Any) -> None:
-        job_id = (await upload(maker))["job_id"]
+        await upload(maker)
 
-        answer = await client.post(f"http://api/internal/jobs/{job_id}/claim", json={"worker": "w"})
+        answer = await client.post("http://api/internal/queues/data/claim", json={"worker": "w"})
 
         assert answer.status_code == 401
 
@@ -104,13 +78,13 @@ class TestClaim:
     ) -> None:
         dataset = await upload(maker)
         model = await new_model(maker, dataset_id=dataset["id"])
-        assert (await worker.try_claim(model["job_id"])).status_code == 409
+        assert (await worker.ask(Queue.ML)).status_code == 204
 
         claim = await worker.claim(dataset["job_id"])
         await worker.finish(
             claim, Outcome.FAILED, error=failure("ragged_row", "Line 3 has 2 fields.", status=422)
         )
-        assert (await worker.try_claim(model["job_id"])).status_code == 409
+        assert (await worker.ask(Queue.ML)).status_code == 204
 
         job = await read(maker, model["job_id"])
         assert (job["status"], job["error"]["code"]) == ("failed", "ragged_row")
@@ -146,7 +120,7 @@ class TestHeartbeat:
         await worker.beat(claim)
 
         assert (await read(maker, job_id))["status"] == "running"
-        assert (await worker.named("second").try_claim(job_id)).status_code == 409
+        assert (await worker.named("second").try_claim(job_id)).status_code == 204
 
     async def test_of_an_old_attempt_is_fenced(
         self, maker: SignedIn, worker: Worker, sessions: Sessions
@@ -238,7 +212,7 @@ class TestReap:
         async with transaction(sessions) as session:
             for bell in await session.scalars(select(Doorbell)):
                 await session.delete(bell)
-            await service.rung(session, [UUID(job_id)])
+            await leases.rung(session, [UUID(job_id)])
         await change(sessions, job_id, doorbell_at=utc_now() - timedelta(seconds=30))
 
         assert await reap(sessions, rering_seconds=20) == (0, 0)
@@ -256,7 +230,7 @@ class TestCancel:
 
         assert (answer.status_code, answer.json()["status"]) == (202, "cancelled")
         assert answer.headers["Location"] == f"/api/v1/jobs/{dataset['job_id']}"
-        assert (await worker.try_claim(dataset["job_id"])).status_code == 409
+        assert (await worker.try_claim(dataset["job_id"])).status_code == 204
         again = await maker.http.post(f"/jobs/{dataset['job_id']}/cancel")
         assert (again.status_code, again.json()["code"]) == (409, "job_is_over")
 

@@ -80,7 +80,8 @@ class TestWorkerProcess:
     def test_loads_no_machine_learning(self, settings: Settings, environment: dict[str, str]) -> None:
         script = (
             "import sys, ml_service.worker\n"
-            "print(sorted({'numpy', 'pandas', 'sklearn', 'lightgbm', 'xgboost', 'pyarrow'} & set(sys.modules)))"
+            "heavy = {'numpy', 'pandas', 'scipy', 'sklearn', 'lightgbm', 'xgboost', 'pyarrow'}\n"
+            "print(sorted(heavy & set(sys.modules)))"
         )
 
         printed = subprocess.run(

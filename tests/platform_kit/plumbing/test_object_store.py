@@ -193,3 +193,23 @@ class TestFaults:
 
         with pytest.raises(StorageRefused, match="SignatureDoesNotMatch"):
             store_at(environment, s3_secret_key=SecretStr("guessed")).read("a")
+
+
+class TestClock:
+    def test_is_that_by_which_objects_are_dated_and_leaves_nothing(self, store: ObjectStore) -> None:
+        before = store.clock()
+        store.put_bytes("dated", b"four")
+        after = store.clock()
+
+        (listed,) = store.list_objects("dated")
+
+        assert before is not None
+        assert after is not None
+        assert before <= listed.written.replace(microsecond=0) <= after
+        assert store.written("dated") == listed.written.replace(microsecond=0)
+        assert (listed.key, listed.size_bytes) == ("dated", 4)
+        assert list(store.list_keys("housekeeping/")) == []
+
+    def test_knows_nothing_of_an_object_that_is_not_there(self, store: ObjectStore) -> None:
+        with pytest.raises(ObjectMissing):
+            store.written("never")

@@ -39,6 +39,8 @@ class Action(StrEnum):
     MODEL_DELETE = "model:delete"
     JOB_READ = "job:read"
     JOB_CANCEL = "job:cancel"
+    JOB_PRIORITIZE = "job:prioritize"
+    JOB_RETRY = "job:retry"
     DEPLOYMENT_READ = "deployment:read"
     DEPLOYMENT_DEPLOY = "deployment:deploy"
     DEPLOYMENT_ROLL_BACK = "deployment:roll_back"
@@ -46,6 +48,8 @@ class Action(StrEnum):
     PREDICTION_MAKE = "prediction:make"
     PREDICTION_READ = "prediction:read"
     CATALOGUE_READ = "catalogue:read"
+    HOUSEKEEPING_READ = "housekeeping:read"
+    HOUSEKEEPING_START = "housekeeping:start"
 
 
 class PlatformDeed(StrEnum):
@@ -107,12 +111,16 @@ RULES: dict[Action, Rule] = {
     Action.MODEL_DELETE: Rule("delete models", _MAKER, _EDITOR, Scope.WRITE),
     Action.JOB_READ: Rule("read and follow jobs", _USER, _VIEWER, Scope.READ),
     Action.JOB_CANCEL: Rule("cancel jobs", _MAKER, _EDITOR, Scope.WRITE),
+    Action.JOB_PRIORITIZE: Rule("change a waiting job's priority", _MAKER, _EDITOR, Scope.WRITE),
+    Action.JOB_RETRY: Rule("do failed and cancelled jobs again", _MAKER, _EDITOR, Scope.WRITE, True),
     Action.DEPLOYMENT_READ: Rule("read deployments and endpoints", _USER, _VIEWER, Scope.READ),
     Action.DEPLOYMENT_DEPLOY: Rule("deploy", _MAKER, _EDITOR, Scope.DEPLOY, True),
     Action.DEPLOYMENT_ROLL_BACK: Rule("roll back", _MAKER, _EDITOR, Scope.DEPLOY),
     Action.DEPLOYMENT_RETIRE: Rule("stop serving", _MAKER, _EDITOR, Scope.DEPLOY),
     Action.PREDICTION_MAKE: Rule("predict", _USER, _VIEWER, Scope.PREDICT),
     Action.PREDICTION_READ: Rule("read one's own predictions", _USER, scope=Scope.READ),
+    Action.HOUSEKEEPING_READ: Rule("see what housekeeping is done", _ADMIN),
+    Action.HOUSEKEEPING_START: Rule("start housekeeping", _ADMIN),
 }
 
 

@@ -1,10 +1,12 @@
 """How a dataset version is profiled, seen from the job."""
 
 from typing import Any
+from uuid import UUID
 
 from api_server.database import AsyncSession
 from api_server.datasets import service
 from api_server.datasets.models import DatasetStatus
+from api_server.jobs.errors import CannotBeDoneAgain
 from api_server.jobs.models import Job
 from platform_kit.contract.jobs import JobResult, JobSpec, ProfileResult, ProfileSpec
 from platform_kit.contract.problem import ProblemDetail
@@ -44,3 +46,17 @@ class ProfileHandler:
         is_the_files_fault = error is not None and error.status == 422
         status = DatasetStatus.REJECTED if is_the_files_fault else DatasetStatus.FAILED
         await service.settle(session, version, status, error or _CANCELLED)
+
+    async def prepare_again(self, session: AsyncSession, job: Job) -> UUID | None:
+        version = await service.version_by_id(session, job.subject_id)
+        if version is None:
+            raise CannotBeDoneAgain("The dataset was deleted meanwhile.")
+        if version.job_id != job.id:
+            raise CannotBeDoneAgain(f"Another job has profiled it since: {version.job_id}.")
+        version.status, version.error = DatasetStatus.PENDING, None
+        return None
+
+    async def begun_again(self, session: AsyncSession, job: Job) -> None:
+        version = await service.version_by_id(session, job.subject_id)
+        if version is not None:
+            version.job_id = job.id

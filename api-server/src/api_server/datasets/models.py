@@ -51,7 +51,7 @@ class DatasetVersion(HasId, HasCreatedAt, Base):
     file_type: Mapped[str] = mapped_column(String(20))
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str] = mapped_column(String(64), index=True)
-    key: Mapped[str] = mapped_column(String(300))
+    key: Mapped[str] = mapped_column(String(300), index=True)
     columns: Mapped[list[dict[str, Any]] | None] = mapped_column(JSONB(none_as_null=True))
     statistics: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     preview: Mapped[list[dict[str, Any]] | None] = mapped_column(JSONB(none_as_null=True))

@@ -9,6 +9,8 @@ from api_server.datasets.models import Dataset, DatasetVersion
 from api_server.pagination import PageParams, Rows, fetch_page
 from api_server.projects.access import visible_to
 
+KeysOfVersions = Sequence[tuple[UUID, list[str]]]
+
 
 async def find_visible(
     session: AsyncSession, actor: Actor, dataset_id: UUID, *, lock: bool = False
@@ -72,6 +74,11 @@ async def list_versions(session: AsyncSession, dataset_id: UUID, params: PagePar
     return await fetch_page(session, statement, params, sortable=sortable, id_column=DatasetVersion.id)
 
 
+async def version_ids(session: AsyncSession, dataset_id: UUID) -> list[UUID]:
+    found = await session.scalars(select(DatasetVersion.id).where(DatasetVersion.dataset_id == dataset_id))
+    return list(found)
+
+
 async def all_keys(session: AsyncSession, dataset_id: UUID) -> list[str]:
     found = await session.scalars(select(DatasetVersion.key).where(DatasetVersion.dataset_id == dataset_id))
     return list(found)
@@ -101,3 +108,16 @@ async def list_visible(
         )
     sortable = {"created_at": Dataset.created_at, "name": Dataset.name}
     return await fetch_page(session, statement, params, sortable=sortable, id_column=Dataset.id)
+
+
+async def keys_among(session: AsyncSession, keys: Sequence[str]) -> set[str]:
+    """Those of the keys under which a version's bytes are."""
+    return set(await session.scalars(select(DatasetVersion.key).where(DatasetVersion.key.in_(keys))))
+
+
+async def keys_after(session: AsyncSession, version_id: UUID | None, most: int) -> KeysOfVersions:
+    """Versions in the order of their ids, with the keys that each refers to."""
+    statement = select(DatasetVersion.id, DatasetVersion.key).order_by(DatasetVersion.id).limit(most)
+    if version_id is not None:
+        statement = statement.where(DatasetVersion.id > version_id)
+    return [(found_id, [key]) for found_id, key in (await session.execute(statement)).all()]

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from urllib.parse import quote
 from uuid import UUID
 
+import structlog
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
@@ -34,8 +35,9 @@ from api_server.preconditions import IfMatch, set_etag
 from api_server.responses import problems, sends
 from platform_kit.contract.numbers import VersionNumber
 from platform_kit.contract.schema import FileType
-from platform_kit.plumbing.object_store import ObjectStore
+from platform_kit.plumbing.object_store import ObjectStore, StorageUnavailable
 
+log = structlog.get_logger(__name__)
 router = APIRouter(prefix="/datasets", tags=["datasets"])
 
 Uploader = Annotated[Actor, allowed(Action.DATASET_CREATE)]
@@ -202,8 +204,12 @@ async def delete(
     dataset_id: UUID, request: Request, sessions: SessionsDep, actor: Deleter, if_match: IfMatch
 ) -> None:
     async with transaction(sessions) as session:
-        keys = await service.delete(session, actor, dataset_id, if_match)
-    await asyncio.to_thread(request.state.store.delete, keys)
+        keys = await service.delete(session, actor, dataset_id, if_match, request.state.handlers)
+    try:
+        await asyncio.to_thread(request.state.store.delete, keys)
+    except StorageUnavailable as error:
+        # The dataset is gone; housekeeping deletes the objects that nothing refers to.
+        log.warning("dataset.objects_left", dataset_id=str(dataset_id), objects=len(keys), error=str(error))
 
 
 @router.post(

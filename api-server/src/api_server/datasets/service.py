@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -8,9 +9,11 @@ from api_server.database import AsyncSession, IntegrityError
 from api_server.datasets import repository
 from api_server.datasets.errors import DatasetInUse, DatasetNotFound, DatasetNotReady, DatasetVersionNotFound
 from api_server.datasets.models import Dataset, DatasetStatus, DatasetVersion
+from api_server.datasets.repository import KeysOfVersions
 from api_server.datasets.schemas import DatasetForm, DatasetPatch
 from api_server.datasets.upload import Announced, Received
 from api_server.jobs import service as jobs
+from api_server.jobs.handler import Handlers
 from api_server.jobs.service import Work
 from api_server.pagination import PageParams, Rows
 from api_server.preconditions import require_match
@@ -121,6 +124,7 @@ async def _add_version(
             project_id=dataset.project_id,
             created_by=actor.user_id,
             request={"dataset_id": str(dataset.id), "version": version.version},
+            dataset_id=dataset.id,
         ),
         max_attempts=settings.job_max_attempts,
     )
@@ -192,8 +196,12 @@ async def change(
     return dataset, await _version(session, dataset, dataset.latest_version)
 
 
-async def delete(session: AsyncSession, actor: Actor, dataset_id: UUID, if_match: str | None) -> list[str]:
+async def delete(
+    session: AsyncSession, actor: Actor, dataset_id: UUID, if_match: str | None, handlers: Handlers
+) -> list[str]:
     """Delete a dataset that nothing refers to; returns the object keys that are now nobody's."""
+    seen = await _visible(session, actor, dataset_id)
+    await jobs.abandon(session, await repository.version_ids(session, seen.id), handlers)
     dataset = await _editable(session, actor, dataset_id, Action.DATASET_DELETE)
     require_match(if_match, dataset.revision)
     keys = await repository.all_keys(session, dataset.id)
@@ -280,3 +288,12 @@ async def _version(session: AsyncSession, dataset: Dataset, number: int) -> Data
     if version is None:
         raise DatasetVersionNotFound(f"The dataset has versions 1 to {dataset.latest_version}, not {number}.")
     return version
+
+
+async def keys_in_use(session: AsyncSession, keys: Sequence[str]) -> set[str]:
+    """Those of the keys of objects that a version refers to."""
+    return await repository.keys_among(session, keys)
+
+
+async def keys_after(session: AsyncSession, version_id: UUID | None, most: int) -> KeysOfVersions:
+    return await repository.keys_after(session, version_id, most)

@@ -1,4 +1,4 @@
-"""Chores that beat starts and the `general` worker does, each one a job with a result.
+"""Chores that the `general` worker does at times, each one a job with a result.
 
-It does not decide when: the schedule is in `worker.py`.
+It does not keep time: beat does, at each chore's own interval (`worker.py`).
 """

@@ -12,8 +12,18 @@ class JobIsOver(Problem):
     status, title = 409, "Job is over"
 
 
-class NothingToClaim(Problem):
-    status, title = 409, "Nothing to claim"
+class JobIsNotOver(Problem):
+    status, title = 409, "Job is not over"
+
+
+class JobHasBegun(Problem):
+    status, title = 409, "Job does not wait any more"
+
+
+class CannotBeDoneAgain(Problem):
+    """What the job was about is gone, or is well without it."""
+
+    status, title = 409, "Cannot be done again"
 
 
 class Fenced(Problem):

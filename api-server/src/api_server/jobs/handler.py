@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any, Protocol
+from uuid import UUID
 
 from api_server.database import AsyncSession
 from api_server.jobs.models import Job
@@ -22,6 +23,17 @@ class JobHandler(Protocol):
 
     async def give_up(self, session: AsyncSession, job: Job, error: ProblemDetail | None) -> None:
         """Record that no attempt follows: `error` says why, None means cancelled."""
+        ...
+
+    async def prepare_again(self, session: AsyncSession, job: Job) -> UUID | None:
+        """Make ready what an ended job was about for a new one; returns what that has to wait for.
+
+        Raises CannotBeDoneAgain, or another problem that says why there is nothing to do again.
+        """
+        ...
+
+    async def begun_again(self, session: AsyncSession, job: Job) -> None:
+        """Let what the job is about follow this new job."""
         ...
 
 

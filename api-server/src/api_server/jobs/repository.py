@@ -1,18 +1,18 @@
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, or_, select, text, update
+from sqlalchemy import delete, func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api_server.auth.actor import Actor
-from api_server.jobs.models import Job, JobEvent
+from api_server.jobs.models import Job
 from api_server.jobs.schemas import JobFilter
+from api_server.jobs.turns import is_waiting
 from api_server.outbox import Doorbell
 from api_server.pagination import PageParams, Rows, fetch_page
 from api_server.projects.access import visible_to
-from platform_kit.contract.jobs import JobStatus
+from platform_kit.contract.jobs import JobKind, JobStatus
 
 LIVE = (JobStatus.QUEUED, JobStatus.RUNNING)
 REAPER_LOCK = 7_230_001
@@ -41,46 +41,56 @@ async def list_visible(
     for column, wanted in (
         (Job.kind, filters.kind),
         (Job.status, filters.status),
+        (Job.queue, filters.queue),
         (Job.project_id, filters.project_id),
-        (Job.subject_id, filters.subject_id),
+        (Job.model_id, filters.model_id),
+        (Job.dataset_id, filters.dataset_id),
+        (Job.created_by, filters.created_by),
+        (Job.error["code"].astext, filters.error_code),
     ):
         if wanted is not None:
             statement = statement.where(column == wanted)
-    sortable = {"created_at": Job.created_at, "status": Job.status, "kind": Job.kind}
+    if filters.since is not None:
+        statement = statement.where(Job.created_at >= filters.since)
+    if filters.until is not None:
+        statement = statement.where(Job.created_at < filters.until)
+    sortable = {
+        "created_at": Job.created_at,
+        "status": Job.status,
+        "kind": Job.kind,
+        "priority": Job.priority,
+    }
     return await fetch_page(session, statement, params, sortable=sortable, id_column=Job.id)
 
 
-async def queue_position(session: AsyncSession, job: Job) -> int | None:
-    """1 for the job that is next in its queue; None unless it is waiting."""
-    if job.status != JobStatus.QUEUED:
-        return None
-    ahead = select(func.count()).where(
-        Job.queue == job.queue, Job.status == JobStatus.QUEUED, Job.created_at < job.created_at
-    )
-    return (await session.scalar(ahead) or 0) + 1
-
-
-async def claim(session: AsyncSession, job_id: UUID, *, worker: str, lease_seconds: float) -> Job | None:
-    """Give the job to `worker`, if it is waiting and due. One statement, so that only one of many callers gets it."""
+async def take(session: AsyncSession, job_id: UUID, *, worker: str, lease_seconds: float) -> Job | None:
+    """Give the job to a worker, if it still waits and nobody else is just taking it."""
+    free = select(Job.id).where(Job.id == job_id, is_waiting()).with_for_update(skip_locked=True)
     return await session.scalar(
         update(Job)
-        .where(
-            Job.id == job_id,
-            Job.status == JobStatus.QUEUED,
-            Job.waits_for.is_(None),
-            Job.attempt < Job.max_attempts,
-            or_(Job.not_before.is_(None), Job.not_before <= func.now()),
-        )
+        .where(Job.id == free.scalar_subquery())
         .values(
             status=JobStatus.RUNNING,
             attempt=Job.attempt + 1,
             lease_owner=worker,
             lease_until=func.now() + timedelta(seconds=lease_seconds),
             heartbeat_at=func.now(),
+            claimed_at=func.now(),
             not_before=None,
             progress=None,
             started_at=func.coalesce(Job.started_at, func.now()),
         )
+        .returning(Job)
+        .execution_options(populate_existing=True)
+    )
+
+
+async def renew_claim(session: AsyncSession, worker: str, *, lease_seconds: float) -> Job | None:
+    """The job that this very claim got before, if it did not hear so."""
+    return await session.scalar(
+        update(Job)
+        .where(Job.status == literal(str(JobStatus.RUNNING), literal_execute=True), Job.lease_owner == worker)
+        .values(lease_until=func.now() + timedelta(seconds=lease_seconds), heartbeat_at=func.now())
         .returning(Job)
         .execution_options(populate_existing=True)
     )
@@ -130,15 +140,24 @@ async def lock_unanswered(session: AsyncSession, *, after_seconds: float) -> Seq
     found = await session.scalars(
         select(Job)
         .where(
-            Job.status == JobStatus.QUEUED,
-            Job.waits_for.is_(None),
-            or_(Job.not_before.is_(None), Job.not_before <= func.now()),
+            is_waiting(),
             func.coalesce(Job.doorbell_at, Job.created_at) < func.now() - patience,
             ~pending,
         )
         .order_by(Job.created_at)
         .limit(100)
         .with_for_update(skip_locked=True)
+    )
+    return found.all()
+
+
+async def lock_about(session: AsyncSession, subject_ids: Sequence[UUID]) -> Sequence[Job]:
+    """Unfinished jobs about any of these."""
+    found = await session.scalars(
+        select(Job)
+        .where(Job.subject_id.in_(subject_ids), Job.status.in_(LIVE))
+        .order_by(Job.id)
+        .with_for_update()
     )
     return found.all()
 
@@ -160,30 +179,12 @@ async def mark_rung(session: AsyncSession, job_ids: Sequence[UUID]) -> None:
     )
 
 
-async def add_event(session: AsyncSession, job: Job, kind: str, body: dict[str, Any]) -> None:
-    session.add(JobEvent(job_id=job.id, attempt=job.attempt, type=kind, body=body))
-    await session.flush()
-
-
-async def events_after(
-    session: AsyncSession, job_id: UUID, last_id: int, *, most: int = 500
-) -> Sequence[JobEvent]:
-    found = await session.scalars(
-        select(JobEvent)
-        .where(JobEvent.job_id == job_id, JobEvent.id > last_id)
-        .order_by(JobEvent.id)
+async def delete_old_housekeeping(session: AsyncSession, *, days: int, most: int) -> int:
+    """Forget jobs of housekeeping that ended more than `days` ago, with all about them; returns how many."""
+    old = (
+        select(Job.id)
+        .where(Job.kind == JobKind.HOUSEKEEPING, Job.finished_at < func.now() - timedelta(days=days))
         .limit(most)
     )
-    return found.all()
-
-
-async def delete_old_events(session: AsyncSession, *, days: int) -> int:
-    """Forget the events of jobs that ended more than `days` ago; returns how many."""
-    gone = await session.execute(
-        text(
-            "DELETE FROM job_events e USING jobs j WHERE e.job_id = j.id"
-            " AND j.finished_at < now() - make_interval(days => :days)"
-        ),
-        {"days": days},
-    )
-    return int(getattr(gone, "rowcount", 0))
+    gone = await session.scalars(delete(Job).where(Job.id.in_(old)).returning(Job.id))
+    return len(gone.all())

@@ -2,7 +2,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, String, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint, literal_column
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -55,7 +55,15 @@ class ModelVersion(HasId, HasCreatedAt, Base):
     """One success of one training job. The unique job_id keeps a job from registering twice."""
 
     __tablename__ = "model_versions"
-    __table_args__ = (UniqueConstraint("model_id", "version"),)
+    __table_args__ = (
+        UniqueConstraint("model_id", "version"),
+        Index(
+            "ix_model_versions_files",
+            literal_column("(manifest -> 'files')").label("files"),
+            postgresql_using="gin",
+            postgresql_ops={"files": "jsonb_path_ops"},
+        ),
+    )
 
     model_id: Mapped[UUID] = mapped_column(ForeignKey("models.id", ondelete="CASCADE"))
     version: Mapped[int]
@@ -65,7 +73,7 @@ class ModelVersion(HasId, HasCreatedAt, Base):
     metrics: Mapped[dict[str, Any]]
     digest: Mapped[str] = mapped_column(String(64))
     manifest: Mapped[dict[str, Any]]
-    manifest_key: Mapped[str] = mapped_column(String(300))
+    manifest_key: Mapped[str] = mapped_column(String(300), index=True)
     manifest_sha256: Mapped[str] = mapped_column(String(64))
     dataset_version_id: Mapped[UUID] = mapped_column(ForeignKey("dataset_versions.id", ondelete="RESTRICT"))
     dataset_id: Mapped[UUID]

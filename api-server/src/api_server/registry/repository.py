@@ -1,7 +1,8 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, String, exists, func, literal_column, select
+from sqlalchemy.dialects.postgresql import array
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api_server.auth.actor import Actor
@@ -9,6 +10,8 @@ from api_server.pagination import PageParams, Rows, fetch_page
 from api_server.projects.access import visible_to
 from api_server.registry.models import Model, ModelStatus, ModelVersion
 from api_server.registry.schemas import ModelFilter
+
+KeysOfVersions = Sequence[tuple[UUID, list[str]]]
 
 
 async def find_visible(
@@ -91,3 +94,26 @@ async def list_versions(session: AsyncSession, model_id: UUID, params: PageParam
     statement = select(ModelVersion).where(ModelVersion.model_id == model_id)
     sortable = {"created_at": ModelVersion.created_at, "version": ModelVersion.version}
     return await fetch_page(session, statement, params, sortable=sortable, id_column=ModelVersion.id)
+
+
+async def keys_among(session: AsyncSession, keys: Sequence[str]) -> set[str]:
+    """Those of the keys under which a version's manifest is, or a file that the manifest names."""
+    manifests = await session.scalars(
+        select(ModelVersion.manifest_key).where(ModelVersion.manifest_key.in_(keys))
+    )
+    asked = func.unnest(array(keys, type_=String)).column_valued("asked")
+    named = func.jsonb_build_array(func.jsonb_build_object("key", asked))
+    # As the index has it: with a subscript in place of the arrow it would not be used.
+    have = ModelVersion.manifest.op("->")(literal_column("'files'"))
+    files = await session.scalars(select(asked).where(exists().where(have.op("@>")(named))))
+    return {*manifests, *files}
+
+
+async def keys_after(session: AsyncSession, version_id: UUID | None, most: int) -> KeysOfVersions:
+    """Versions in the order of their ids, with the keys that each refers to."""
+    statement = select(ModelVersion.id, ModelVersion.manifest_key, ModelVersion.manifest["files"])
+    statement = statement.order_by(ModelVersion.id).limit(most)
+    if version_id is not None:
+        statement = statement.where(ModelVersion.id > version_id)
+    found = (await session.execute(statement)).all()
+    return [(each, [key, *(file["key"] for file in files)]) for each, key, files in found]

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
@@ -16,6 +17,7 @@ from api_server.projects.quotas import Quota
 from api_server.registry import repository
 from api_server.registry.errors import ModelInUse, ModelNameTaken, ModelNotFound, ModelVersionNotFound
 from api_server.registry.models import Model, ModelStatus, ModelVersion
+from api_server.registry.repository import KeysOfVersions
 from api_server.registry.schemas import ModelFilter, ModelPatch
 from api_server.registry.slugs import slug_of
 from platform_kit.contract.artifact import Manifest, ManifestRef
@@ -202,6 +204,16 @@ def deed(action: str, model: Model, **details: Any) -> Deed:
 
 async def version_of_job(session: AsyncSession, job_id: UUID) -> ModelVersion | None:
     return await repository.find_version_of_job(session, job_id)
+
+
+async def keys_in_use(session: AsyncSession, keys: Sequence[str]) -> set[str]:
+    """Those of the keys of objects that a version refers to: manifests, and the files that these name."""
+    return await repository.keys_among(session, keys)
+
+
+async def keys_after(session: AsyncSession, version_id: UUID | None, most: int) -> KeysOfVersions:
+    """For going through all that versions refer to: the next ones, in the order of their ids."""
+    return await repository.keys_after(session, version_id, most)
 
 
 def manifest_ref(version: ModelVersion) -> ManifestRef:

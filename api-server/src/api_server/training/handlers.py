@@ -6,6 +6,7 @@ from uuid import UUID
 from api_server.database import AsyncSession
 from api_server.datasets import service as datasets
 from api_server.datasets.models import DatasetStatus
+from api_server.jobs.errors import CannotBeDoneAgain
 from api_server.jobs.models import Job
 from api_server.registry import service as registry
 from api_server.registry.models import ModelStatus
@@ -13,11 +14,12 @@ from platform_kit.contract.jobs import JobResult, JobSpec, TrainResult, TrainSpe
 from platform_kit.contract.problem import ProblemDetail
 from platform_kit.plumbing.problems import InvalidRequest
 
+_GONE_TEXT = "The model or its dataset was deleted meanwhile."
 _GONE = ProblemDetail(
     title="Nothing to train",
     status=404,
     code="not_found",
-    detail="The model or its dataset was deleted meanwhile.",
+    detail=_GONE_TEXT,
 )
 _CANCELLED = ProblemDetail(
     title="Cancelled", status=409, code="cancelled", detail="The training was cancelled."
@@ -69,3 +71,19 @@ class TrainHandler:
         else:
             model.status = ModelStatus.FAILED
         model.error = (error or _CANCELLED).model_dump(mode="json", exclude_none=True)
+
+    async def prepare_again(self, session: AsyncSession, job: Job) -> UUID | None:
+        version = await datasets.version_by_id(session, UUID(job.request["dataset_version_id"]))
+        if version is None or await registry.lock(session, job.subject_id) is None:
+            raise CannotBeDoneAgain(_GONE_TEXT)
+        status = DatasetStatus(version.status)
+        if status.is_coming:
+            return version.id
+        if status is not DatasetStatus.READY:
+            raise CannotBeDoneAgain(f"Its dataset is {status}: upload a corrected file and train on that.")
+        return None
+
+    async def begun_again(self, session: AsyncSession, job: Job) -> None:
+        model = await registry.lock(session, job.subject_id)
+        if model is not None:
+            model.job_id, model.status, model.error = job.id, ModelStatus.TRAINING, None

@@ -3,6 +3,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from api_server.jobs.schemas import JobOptions
 from platform_kit.contract.algorithms import Algorithm, Framework
 from platform_kit.contract.artifact import Task
 from platform_kit.contract.numbers import VersionNumberInJson
@@ -34,7 +35,13 @@ class NewModelIn(BaseModel):
                     "dataset_id": "6f1c1c1e-6f0e-4c62-9a57-0a3e6f0b7a11",
                     "target": "left",
                     "parameters": {"n_estimators": 200, "learning_rate": 0.05},
-                }
+                    "job": {"priority": 7, "time_limit_seconds": 600},
+                },
+                {
+                    "name": "churn, to be trained later",
+                    "model_type": "classification",
+                    "framework": "xgboost",
+                },
             ]
         },
     )
@@ -56,6 +63,7 @@ class NewModelIn(BaseModel):
     )
     parameters: Parameters = Field(default_factory=dict)
     preprocessing: Preprocessing | None = Field(default=None, description="left out: the project's")
+    job: JobOptions = Field(default_factory=JobOptions, description="how the training is run")
 
 
 class TrainIn(BaseModel):
@@ -72,6 +80,7 @@ class TrainIn(BaseModel):
     algorithm: str | None = None
     parameters: Parameters | None = None
     preprocessing: Preprocessing | None = None
+    job: JobOptions = Field(default_factory=JobOptions, description="how the training is run")
 
 
 class AlgorithmList(BaseModel):

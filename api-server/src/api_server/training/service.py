@@ -10,6 +10,7 @@ from api_server.datasets.errors import DatasetNotReady
 from api_server.datasets.models import DatasetStatus, DatasetVersion
 from api_server.jobs import service as jobs
 from api_server.jobs.models import Job
+from api_server.jobs.schemas import JobOptions
 from api_server.jobs.service import Work
 from api_server.projects import service as projects
 from api_server.projects.config import TrainingDefaults, with_one_seed
@@ -49,7 +50,7 @@ async def create_model(session: AsyncSession, actor: Actor, body: NewModelIn, se
     new = _new_model(body, await projects.training_defaults(session, project.id))
     model = await registry.create(session, actor, project, new, quota_models=settings.quota_models)
     if body.dataset_id is not None:
-        await _start(session, actor, model, version=None, settings=settings)
+        await _start(session, actor, model, version=None, options=body.job, settings=settings)
     told = {"algorithm": model.algorithm, "job_id": str(model.job_id) if model.job_id else None}
     record(session, actor.who, registry.deed(Action.MODEL_CREATE, model, **told))
     return model
@@ -72,15 +73,23 @@ async def train(
     model.target = body.target or model.target
     if body.preprocessing is not None:
         model.preprocessing = body.preprocessing
-    job = await _start(session, actor, model, version=body.dataset_version, settings=settings)
+    version = body.dataset_version
+    job = await _start(session, actor, model, version=version, options=body.job, settings=settings)
     told = {"algorithm": model.algorithm, "job_id": str(job.id)}
     record(session, actor.who, registry.deed(Action.MODEL_TRAIN, model, **told))
     return job
 
 
 async def _start(
-    session: AsyncSession, actor: Actor, model: Model, *, version: int | None, settings: Settings
+    session: AsyncSession,
+    actor: Actor,
+    model: Model,
+    *,
+    version: int | None,
+    options: JobOptions,
+    settings: Settings,
 ) -> Job:
+    jobs.require_within_limits(options, settings, pointer="/job")
     if model.dataset_id is None:
         raise NothingToTrainOn("The model has no dataset yet; send `dataset_id`.")
     dataset, found = await datasets.get_version(session, actor, model.dataset_id, version)
@@ -102,6 +111,9 @@ async def _start(
             project_id=model.project_id,
             created_by=actor.user_id,
             request=_request(model, found),
+            model_id=model.id,
+            dataset_id=dataset.id,
+            options=options,
         ),
         max_attempts=settings.job_max_attempts,
         waits_for=found.id if status.is_coming else None,

@@ -2,7 +2,8 @@
 
 import random
 import time
-from typing import Self
+from collections.abc import Callable
+from typing import Self, TypeVar
 from uuid import UUID
 
 import httpx2
@@ -12,13 +13,16 @@ from pydantic import BaseModel
 from ml_service.settings import Settings
 from platform_kit.contract.jobs import Claim, ClaimRequest, Finish, Heartbeat, HeartbeatReply
 
-LONGEST_PAUSE_SECONDS = 5.0
+TIMEOUT_SECONDS = 10.0
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 5.0
+
+Result = TypeVar("Result")
 
 log = structlog.get_logger(__name__)
 
 
 class NothingToDo(Exception):
-    """The doorbell was a repeat, or the job is over or taken."""
+    """No job waits in this queue: the doorbell was a repeat, or another worker was quicker."""
 
 
 class Fenced(Exception):
@@ -34,68 +38,72 @@ class ControlUnavailable(Exception):
 
 
 class JobControl:
-    def __init__(self, http: httpx2.Client, worker: str) -> None:
-        self._http, self.worker = http, worker
+    def __init__(self, http: httpx2.Client) -> None:
+        self._http = http
 
     @classmethod
-    def from_settings(cls, settings: Settings, worker: str) -> Self:
+    def from_settings(cls, settings: Settings) -> Self:
         http = httpx2.Client(
             base_url=settings.api_internal_url,
             headers={"X-Internal-Token": settings.internal_token.get_secret_value()},
-            timeout=httpx2.Timeout(10, connect=2),
         )
-        return cls(http, worker)
+        return cls(http)
 
     def close(self) -> None:
         self._http.close()
 
-    def claim(self, job_id: UUID, *, patience_seconds: float) -> Claim:
-        """Raises NothingToDo, ControlUnavailable."""
-        answer = self._insist(job_id, "claim", ClaimRequest(worker=self.worker), patience_seconds)
-        if answer.status_code in (404, 409):
+    def claim(self, queue: str, worker: str) -> Claim:
+        """The job whose turn it is; asked again under the same name, the same job.
+
+        Raises NothingToDo, Refused, ControlUnavailable.
+        """
+        answer = self._post(f"/internal/queues/{queue}/claim", ClaimRequest(worker=worker))
+        if answer.status_code != 200:
             raise NothingToDo
         return Claim.model_validate_json(answer.content)
 
-    def heartbeat(self, job_id: UUID, beat: Heartbeat) -> HeartbeatReply:
-        """Raises Fenced, ControlUnavailable."""
-        answer = self._post(job_id, "heartbeat", beat)
-        if answer.status_code in (404, 409):
+    def heartbeat(self, job_id: UUID, beat: Heartbeat, *, timeout_seconds: float) -> HeartbeatReply:
+        """Raises Fenced, Refused, ControlUnavailable."""
+        answer = self._post(f"/internal/jobs/{job_id}/heartbeat", beat, timeout_seconds)
+        if answer.status_code != 200:
             raise Fenced
         return HeartbeatReply.model_validate_json(answer.content)
 
-    def finish(self, job_id: UUID, end: Finish, *, patience_seconds: float) -> None:
-        """Hand in the end of an attempt, trying until it is taken or the patience is used up.
-
-        Raises Fenced, Refused, ControlUnavailable.
-        """
-        if self._insist(job_id, "finish", end, patience_seconds).status_code in (404, 409):
+    def finish(self, job_id: UUID, end: Finish) -> None:
+        """Raises Fenced, Refused, ControlUnavailable."""
+        if self._post(f"/internal/jobs/{job_id}/finish", end).status_code != 200:
             raise Fenced
 
-    def _insist(self, job_id: UUID, action: str, body: BaseModel, patience_seconds: float) -> httpx2.Response:
-        deadline = time.monotonic() + patience_seconds
-        pause = 0.2
-        while True:
-            try:
-                return self._post(job_id, action, body)
-            except ControlUnavailable:
-                if time.monotonic() + pause > deadline:
-                    raise
-            time.sleep(random.uniform(pause / 2, pause))  # noqa: S311  # spreads retries, hides nothing
-            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
-
-    def _post(self, job_id: UUID, action: str, body: BaseModel) -> httpx2.Response:
+    def _post(self, path: str, body: BaseModel, timeout_seconds: float = TIMEOUT_SECONDS) -> httpx2.Response:
         try:
             answer = self._http.post(
-                f"/internal/jobs/{job_id}/{action}",
+                path,
                 content=body.model_dump_json(),
                 headers={"Content-Type": "application/json"},
+                timeout=httpx2.Timeout(timeout_seconds, connect=2),
             )
         except httpx2.TransportError as error:
             raise ControlUnavailable(str(error)) from error
-        if answer.status_code in (200, 404, 409):
+        if answer.status_code in (200, 204, 404, 409):
             return answer
         if answer.status_code == 422:
             raise Refused(answer.text[:500])
         if answer.status_code < 500:
-            log.error("control.refused", action=action, status=answer.status_code, body=answer.text[:500])
-        raise ControlUnavailable(f"{action} was answered {answer.status_code}")
+            log.error("control.refused", path=path, status=answer.status_code, body=answer.text[:500])
+        raise ControlUnavailable(f"{path} was answered {answer.status_code}")
+
+
+def insist(
+    work: Callable[[], Result], *, patience_seconds: float, pause: Callable[[float], object]
+) -> Result:
+    """Call api-server until it answers or the patience is used up; what `pause` raises ends it as well."""
+    deadline = time.monotonic() + patience_seconds
+    longest = FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            return work()
+        except ControlUnavailable:
+            if time.monotonic() + longest > deadline:
+                raise
+        pause(random.uniform(longest / 2, longest))  # noqa: S311  # spreads retries, hides nothing
+        longest = min(longest * 2, LONGEST_PAUSE_SECONDS)

@@ -115,10 +115,12 @@ class NoticeKind(StrEnum):
     KEY = "key"
     USER = "user"
     PROJECT = "project"
+    JOB = "job"
+    """Its worker should ask at once, not only at the next heartbeat, whether it may go on."""
 
 
 class Notice(Readable):
-    """Something that callers' rights rest on has ended or changed: what was said of them before is out of date."""
+    """Something has ended or changed: what was said of it before is out of date."""
 
     kind: NoticeKind
     id: UUID

@@ -16,7 +16,10 @@ from platform_kit.contract.problem import ProblemDetail
 from platform_kit.contract.schema import Column, DatasetStatistics, FileType
 
 RUN_JOB = "platform.run_job"
-"""Name of the only Celery task; its only argument is the job's id."""
+"""Name of the only Celery task of a job; its only argument is the id of the job for which the doorbell was rung.
+
+Whoever hears it claims the job whose turn it is in that queue, which need not be this one.
+"""
 
 
 class JobKind(StrEnum):
@@ -52,6 +55,9 @@ QUEUE_OF: dict[JobKind, Queue] = {
     JobKind.BATCH_PREDICT: Queue.DATA,
     JobKind.HOUSEKEEPING: Queue.GENERAL,
 }
+
+
+LOWEST_PRIORITY, USUAL_PRIORITY, HIGHEST_PRIORITY = 0, 5, 9
 
 
 class DatasetRef(Readable):
@@ -94,7 +100,12 @@ JobSpec: TypeAlias = Annotated[TrainSpec | ProfileSpec | HousekeepingSpec, Field
 
 
 class ClaimRequest(Message):
-    worker: str = Field(description="unique for each worker process, not only for each host", max_length=200)
+    """Asks for the job whose turn it is in a queue; the answer to one that was lost is had by asking again."""
+
+    worker: str = Field(
+        description="names this claim, in the worker's words: the same name gets the same job again",
+        max_length=200,
+    )
 
 
 class Claim(Readable):

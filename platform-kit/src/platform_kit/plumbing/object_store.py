@@ -5,11 +5,12 @@ The `minio` client is synchronous: the methods block, so async code calls them i
 
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, Protocol, Self
+from typing import BinaryIO, NamedTuple, Protocol, Self
+from uuid import uuid4
 
 import urllib3
 from minio import Minio
@@ -44,6 +45,14 @@ class ObjectMissing(Exception):
 
 class DigestMismatch(Exception):
     """The bytes that were read are not the bytes that were written."""
+
+
+class StoredObject(NamedTuple):
+    """written: by the storage's own clock, as it says in `clock`."""
+
+    key: str
+    size_bytes: int
+    written: datetime
 
 
 class Readable(Protocol):
@@ -133,18 +142,37 @@ class ObjectStore:
             response.close()
             response.release_conn()
 
-    def fetch(self, key: str, path: Path, *, sha256: str) -> None:
-        """Write an object to `path`; raises DigestMismatch, and leaves no file, unless it hashes to `sha256`."""
-        digest = hashlib.sha256()
+    def fetch(
+        self, key: str, path: Path, *, sha256: str, arrived: Callable[[int], object] | None = None
+    ) -> None:
+        """Write an object to `path`; raises DigestMismatch, and leaves no file, unless it hashes to `sha256`.
+
+        arrived: called with the number of bytes that are there, as they come; what it raises ends the transfer.
+        """
+        digest, size_bytes = hashlib.sha256(), 0
         partial = path.with_name(path.name + ".partial")
         with partial.open("wb") as file:
-            for chunk in self.stream(key):
-                digest.update(chunk)
-                file.write(chunk)
+            for piece in self._arriving(key):
+                size_bytes += len(piece)
+                if arrived is not None:
+                    arrived(size_bytes)
+                digest.update(piece)
+                file.write(piece)
         if digest.hexdigest() != sha256:
             partial.unlink()
             raise DigestMismatch(f"{key} does not hash to {sha256}")
         partial.rename(path)
+
+    def _arriving(self, key: str) -> Iterator[bytes]:
+        """An object's bytes as they come, however few: `stream` waits until a whole chunk is there."""
+        with _faults(key):
+            response = self._client.get_object(self._bucket, key)
+            try:
+                while piece := response.read1(CHUNK_BYTES):
+                    yield piece
+            finally:
+                response.close()
+                response.release_conn()
 
     def exists(self, key: str) -> bool:
         try:
@@ -161,6 +189,27 @@ class ObjectStore:
                 written = found.last_modified
                 if found.object_name is not None and (since is None or written is None or written >= since):
                     yield found.object_name
+
+    def list_objects(self, prefix: str) -> Iterator[StoredObject]:
+        """Current objects; they are asked for in pages, so that memory stays at one of these."""
+        with _faults():
+            for found in self._client.list_objects(self._bucket, prefix=prefix, recursive=True):
+                if found.object_name is not None and found.last_modified is not None:
+                    yield StoredObject(found.object_name, found.size or 0, found.last_modified)
+
+    def written(self, key: str) -> datetime | None:
+        """When the current object was written, by the storage's own clock. Raises ObjectMissing."""
+        with _faults(key):
+            return self._client.stat_object(self._bucket, key).last_modified
+
+    def clock(self) -> datetime | None:
+        """What time it is for the storage: an object that is written now is said to be written then."""
+        key = f"housekeeping/clock-{uuid4().hex}"
+        self.put_bytes(key, b"")
+        try:
+            return self.written(key)
+        finally:
+            self.delete([key])
 
     def delete(self, keys: list[str]) -> None:
         """Delete objects; one that is not there is no error."""
