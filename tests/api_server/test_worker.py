@@ -16,9 +16,7 @@ from sqlalchemy import select, update
 
 from api_server.auth.models import Session
 from api_server.database import Sessions, transaction, utc_now
-from api_server.handlers import HANDLERS
 from api_server.housekeeping import service as housekeeping
-from api_server.jobs import leases
 from api_server.jobs.models import Job, JobAttempt
 from api_server.relay import Relay
 from api_server.settings import Settings
@@ -116,12 +114,10 @@ async def until(fact: Callable[[Job], bool], sessions: Sessions, *, seconds: flo
     return job
 
 
-async def reaped(sessions: Sessions, relay: Relay) -> None:
+async def reaped(relay: Relay) -> None:
     async with asyncio.timeout(LEASE_SECONDS + 5):
         while True:
-            async with transaction(sessions) as session:
-                lost, _ = await leases.reap(session, handlers=HANDLERS, rering_seconds=60)
-            if lost:
+            if (await relay.reap()).lost:
                 break
             await asyncio.sleep(0.1)
     await relay.publish_due()
@@ -161,7 +157,7 @@ class TestWorker:
             workers[owner].end(signal.SIGKILL)
 
         await in_the_middle(sessions, settings, relay, kill)
-        await reaped(sessions, relay)
+        await reaped(relay)
         job = await until(lambda job: job.status == "succeeded", sessions)
 
         assert job.result == {

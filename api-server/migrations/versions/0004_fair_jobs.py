@@ -32,7 +32,6 @@ def upgrade() -> None:
     op.add_column("jobs", sa.Column("dataset_id", sa.Uuid()))
     op.add_column("jobs", sa.Column("retry_of", sa.Uuid()))
     op.add_column("jobs", sa.Column("priority", sa.SmallInteger(), server_default="5", nullable=False))
-    op.alter_column("jobs", "priority", server_default=None)
     op.add_column("jobs", sa.Column("time_limit_seconds", sa.Float()))
     op.add_column("jobs", sa.Column("memory_limit_bytes", sa.BigInteger()))
     op.create_foreign_key(

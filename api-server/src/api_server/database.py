@@ -35,6 +35,7 @@ __all__ = [
     "before_commit",
     "get_session",
     "get_sessions",
+    "is_of_the_database",
     "make_engine",
     "make_sessions",
     "transaction",
@@ -206,6 +207,11 @@ def get_sessions(request: Request) -> Sessions:
 
 SessionsDep = Annotated[Sessions, Depends(get_sessions)]
 """For routes that wait or stream: they open short transactions themselves."""
+
+
+def is_of_the_database(error: Exception) -> bool:
+    """Whether an error came from Postgres or the way to it, and not from what we make of its answers."""
+    return isinstance(error, (DBAPIError, StaleDataError, *DATABASE_FAULTS))
 
 
 async def get_session(sessions: SessionsDep) -> AsyncIterator[AsyncSession]:

@@ -6,13 +6,17 @@ Any number of relays may run: rows are taken with SKIP LOCKED, and reaping is un
 import asyncio
 import contextlib
 import signal
+from dataclasses import asdict
 from uuid import UUID
 
 import asyncpg
+import redis
 import structlog
 from celery import Celery
 from kombu.exceptions import KombuError
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from api_server import outbox, tables
 from api_server.database import (
@@ -25,13 +29,16 @@ from api_server.database import (
 )
 from api_server.handlers import HANDLERS
 from api_server.jobs import leases
+from api_server.jobs.leases import Reaped
 from api_server.settings import Settings
-from platform_kit.contract.jobs import RUN_JOB
+from platform_kit.contract.jobs import RUN_JOB, Queue
 from platform_kit.plumbing.celery_app import make_celery
 from platform_kit.plumbing.liveness import touch
 from platform_kit.plumbing.logging import set_up_logging
 
 RETRY_SECONDS = 1.0
+BROKER_SECONDS = 2.0
+"""For a question to the broker."""
 BROKER_FAULTS = (KombuError, RedisError, OSError)
 
 log = structlog.get_logger(__name__)
@@ -45,6 +52,12 @@ class Relay:
     def __init__(self, settings: Settings, sessions: Sessions, celery: Celery) -> None:
         self._settings, self._sessions, self._celery = settings, sessions, celery
         self._wake = asyncio.Event()
+        self._broker = redis.Redis.from_url(
+            settings.broker_url.get_secret_value(),
+            socket_timeout=BROKER_SECONDS,
+            socket_connect_timeout=BROKER_SECONDS,
+            retry=Retry(NoBackoff(), 1),
+        )
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -94,14 +107,29 @@ class Relay:
         while True:
             await asyncio.sleep(self._settings.reaper_interval_seconds)
             try:
-                async with transaction(self._sessions) as session:
-                    lost, rung = await leases.reap(
-                        session, handlers=HANDLERS, rering_seconds=self._settings.job_rering_seconds
-                    )
+                await self.reap()
             except DatabaseUnavailable:
                 continue
-            if lost or rung:
-                log.info("relay.reaped", lost=lost, rung_again=rung)
+            except Exception:  # the edge of the loop: doorbells must be published whatever is wrong here
+                log.exception("relay.reaping_failed")
+
+    async def reap(self) -> Reaped:
+        """Look after jobs whose worker, or whose doorbell, was lost."""
+        bells_out = await asyncio.to_thread(self._bells_out)
+        async with transaction(self._sessions) as session:
+            reaped = await leases.reap(
+                session, handlers=HANDLERS, settings=self._settings, bells_out=bells_out
+            )
+        if reaped:
+            log.info("relay.reaped", **asdict(reaped))
+        return reaped
+
+    def _bells_out(self) -> dict[Queue, int]:
+        """How many doorbells the broker holds; empty when it does not say: it would take no other either."""
+        try:
+            return {queue: int(self._broker.llen(str(queue))) for queue in Queue}
+        except BROKER_FAULTS:
+            return {}
 
     async def _listen(self) -> None:
         """Wake at once when a transaction leaves a doorbell; without this the poll still finds it."""

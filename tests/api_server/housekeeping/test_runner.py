@@ -97,7 +97,9 @@ class TestLease:
         async with under_way(short, in_steps(latch.wait), latch.begun) as (_, job, task):
             for _ in range(15):
                 async with transaction(sessions) as session:
-                    assert await leases.reap(session, handlers=HANDLERS, rering_seconds=60) == (0, 0)
+                    assert not await leases.reap(
+                        session, handlers=HANDLERS, settings=short.settings, bells_out={}
+                    )
                 await asyncio.sleep(0.1)
             latch.let_go.set()
             assert await task is Outcome.SUCCEEDED

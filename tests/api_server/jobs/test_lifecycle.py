@@ -114,7 +114,7 @@ class TestHeartbeat:
         job_id = (await upload(maker))["job_id"]
         claim = await worker.claim(job_id)
         await lapse(sessions, job_id)
-        assert await reap(sessions) == (1, 0)
+        assert (await reap(sessions)).lost == 1
         assert (await read(maker, job_id))["status"] == "queued"
 
         await worker.beat(claim)
@@ -204,7 +204,7 @@ class TestReap:
 
         counts = await asyncio.gather(*(reap(sessions) for _ in range(3)))
 
-        assert sum(lost for lost, _ in counts) == 5
+        assert sum(each.lost for each in counts) == 5
         assert [await bells(sessions, job_id) for job_id in job_ids] == [2] * 5
 
     async def test_rings_again_where_nobody_came(self, maker: SignedIn, sessions: Sessions) -> None:
@@ -215,11 +215,41 @@ class TestReap:
             await leases.rung(session, [UUID(job_id)])
         await change(sessions, job_id, doorbell_at=utc_now() - timedelta(seconds=30))
 
-        assert await reap(sessions, rering_seconds=20) == (0, 0)
-        assert await reap(sessions, rering_seconds=10) == (0, 1)
-        assert await reap(sessions, rering_seconds=10) == (0, 0)
+        assert not await reap(sessions, rering_seconds=40)
+        assert (await reap(sessions, rering_seconds=20)).rung_again == 1
+        assert not await reap(sessions, rering_seconds=20)
 
         assert await bells(sessions, job_id) == 1
+
+    async def test_rings_no_more_than_there_are_fewer_bells_than_jobs(
+        self, maker: SignedIn, sessions: Sessions
+    ) -> None:
+        job_ids = [(await upload(maker))["job_id"] for _ in range(5)]
+        async with transaction(sessions) as session:
+            for bell in await session.scalars(select(Doorbell)):
+                await session.delete(bell)
+        for job_id in job_ids:
+            await change(sessions, job_id, doorbell_at=utc_now() - timedelta(seconds=30))
+
+        assert not await reap(sessions, bells_out={Queue.DATA: 5})
+        assert not await reap(sessions, bells_out={})
+        assert (await reap(sessions, bells_out={Queue.DATA: 3})).rung_again == 2
+
+        assert [await bells(sessions, job_id) for job_id in job_ids] == [1, 1, 0, 0, 0]
+
+    async def test_gives_the_last_attempt_half_a_lease_more(
+        self, maker: SignedIn, worker: Worker, sessions: Sessions
+    ) -> None:
+        job_id = (await upload(maker))["job_id"]
+        await change(sessions, job_id, max_attempts=1)
+        claim = await worker.claim(job_id)
+        await lapse(sessions, job_id, seconds=14)
+        assert not await reap(sessions)
+        await worker.beat(claim)
+        await lapse(sessions, job_id, seconds=16)
+
+        assert (await reap(sessions)).lost == 1
+        assert (await read(maker, job_id))["error"]["code"] == "worker_lost"
 
 
 class TestCancel:

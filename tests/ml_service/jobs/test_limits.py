@@ -108,6 +108,16 @@ class TestMisbehaviour:
         assert (desk.end["outcome"], desk.end["error"]["code"]) == ("failed", "out_of_memory")
         assert "more than 100 MiB" in desk.end["error"]["detail"]
 
+    @pytest.mark.parametrize("own", [2**50, 2**63 - 1])
+    def test_of_a_job_that_may_have_more_than_the_worker_ends_at_the_share_too(
+        self, desk: Desk, workshop: Workshop, offer: Offer, own: int
+    ) -> None:
+        offer(FILL, memory_limit_bytes=own)
+
+        JobRunner(replace(workshop, memory_limit_bytes=100 * MIB), "worker-1").run(QUEUE)
+
+        assert (desk.end["outcome"], desk.end["error"]["code"]) == ("failed", "out_of_memory")
+
     def test_is_not_seen_in_memory_that_processes_share(
         self, desk: Desk, runner: JobRunner, offer: Offer
     ) -> None:

@@ -6,6 +6,8 @@ import os
 import threading
 import time
 
+import pytest
+
 from ml_service.jobs.runner import JobRunner
 from ml_service.settings import Settings
 from platform_kit.contract.artifact import object_key
@@ -110,9 +112,12 @@ class TestFailure:
         assert (desk.end["outcome"], desk.end["error"]["code"]) == ("interrupted", "child_crashed")
         assert "signal 9" in desk.end["error"]["detail"]
 
-    def test_of_a_result_that_is_refused_is_final(self, desk: Desk, runner: JobRunner, csv: bytes) -> None:
+    @pytest.mark.parametrize("status", [400, 413, 422])
+    def test_of_a_result_that_is_refused_is_final(
+        self, desk: Desk, runner: JobRunner, csv: bytes, status: int
+    ) -> None:
         desk.peer.routes["/finish"] = lambda body: (
-            (422, {"detail": "no such digest"})
+            (status, {"detail": "no such digest"})
             if body["outcome"] == "succeeded"
             else (200, {"status": "failed"})
         )
@@ -122,6 +127,19 @@ class TestFailure:
 
         assert [each["outcome"] for each in desk.ends] == ["succeeded", "failed"]
         assert desk.ends[-1]["error"]["code"] == "result_refused"
+
+    def test_to_tell_its_news_does_not_cost_the_lease(
+        self, desk: Desk, runner: JobRunner, csv: bytes
+    ) -> None:
+        """api-server takes beats, and none with log lines."""
+        beat = desk.peer.routes["/heartbeat"]
+        desk.peer.routes["/heartbeat"] = lambda body: (413, {}) if body["logs"] else beat(body)
+        desk.offer(ProfileSpec(dataset=desk.dataset(csv)))
+
+        runner.run(QUEUE)
+
+        assert desk.end["outcome"] == "succeeded"
+        assert any(not each["logs"] for each in desk.peer.bodies("/heartbeat"))
 
 
 class TestLimits:

@@ -47,6 +47,16 @@ async def find_version_by_id(session: AsyncSession, version_id: UUID) -> Dataset
     return await session.get(DatasetVersion, version_id)
 
 
+async def hold_version(session: AsyncSession, version_id: UUID) -> DatasetVersion | None:
+    """As it is, and stays until this transaction ends."""
+    return await session.scalar(
+        select(DatasetVersion)
+        .where(DatasetVersion.id == version_id)
+        .with_for_update(read=True)
+        .execution_options(populate_existing=True)
+    )
+
+
 async def find_same_bytes(session: AsyncSession, dataset_id: UUID, sha256: str) -> DatasetVersion | None:
     return await session.scalar(
         select(DatasetVersion)

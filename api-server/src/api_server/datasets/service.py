@@ -234,6 +234,21 @@ async def version_by_id(session: AsyncSession, version_id: UUID) -> DatasetVersi
     return await repository.find_version_by_id(session, version_id)
 
 
+async def hold_version(session: AsyncSession, version_id: UUID) -> DatasetVersion | None:
+    """A version whose status will not change before this transaction ends: for who is going to wait for it, or not."""
+    return await repository.hold_version(session, version_id)
+
+
+async def hold_visible_version(
+    session: AsyncSession, actor: Actor, version_id: UUID
+) -> DatasetVersion | None:
+    """The same; None also when it is not the actor's to see."""
+    version = await repository.hold_version(session, version_id)
+    if version is None or await repository.find_visible(session, actor, version.dataset_id) is None:
+        return None
+    return version
+
+
 def as_ref(version: DatasetVersion) -> DatasetRef:
     return DatasetRef(
         dataset_id=version.dataset_id,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+from api_server.auth.actor import Actor
 from api_server.database import AsyncSession
 from api_server.housekeeping import service
 from api_server.housekeeping.chores import CHORES, Chore
@@ -34,7 +35,7 @@ class HousekeepingHandler:
     async def give_up(self, session: AsyncSession, job: Job, error: ProblemDetail | None) -> None:
         """Nothing depends on a chore; the schedule comes round again."""
 
-    async def prepare_again(self, session: AsyncSession, job: Job) -> UUID | None:
+    async def prepare_again(self, session: AsyncSession, actor: Actor, job: Job) -> UUID | None:
         await service.require_idle(session, job.request["chore"])
         return None
 

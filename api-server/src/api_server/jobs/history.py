@@ -51,8 +51,11 @@ async def attempts(session: AsyncSession, job_id: UUID) -> Sequence[JobAttempt]:
     return found.all()
 
 
-async def add_event(session: AsyncSession, job: Job, kind: str, body: dict[str, Any]) -> None:
-    session.add(JobEvent(job_id=job.id, attempt=job.attempt, type=kind, body=body))
+async def add_events(session: AsyncSession, job: Job, *events: tuple[str, dict[str, Any]]) -> None:
+    """Events of the current attempt, in their order: each its type and body."""
+    session.add_all(
+        JobEvent(job_id=job.id, attempt=job.attempt, type=kind, body=body) for kind, body in events
+    )
     await session.flush()
 
 

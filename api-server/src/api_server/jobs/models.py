@@ -39,7 +39,9 @@ class Job(HasId, HasCreatedAt, Base):
     request: Mapped[dict[str, Any]]
     retry_of: Mapped[UUID | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"), index=True)
 
-    priority: Mapped[int] = mapped_column(SmallInteger, default=USUAL_PRIORITY)
+    priority: Mapped[int] = mapped_column(
+        SmallInteger, default=USUAL_PRIORITY, server_default=str(USUAL_PRIORITY)
+    )
     time_limit_seconds: Mapped[float | None]
     memory_limit_bytes: Mapped[int | None] = mapped_column(BigInteger)
 

@@ -2,8 +2,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, func, literal, select, update
+from sqlalchemy import delete, func, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from api_server.auth.actor import Actor
 from api_server.jobs.models import Job
@@ -15,8 +16,7 @@ from api_server.projects.access import visible_to
 from platform_kit.contract.jobs import JobKind, JobStatus
 
 LIVE = (JobStatus.QUEUED, JobStatus.RUNNING)
-REAPER_LOCK = 7_230_001
-LONGEST_SILENCE = timedelta(minutes=10)
+REAPER_LOCK, CLAIM_LOCKS = 7_230_001, 7_230_002
 
 
 async def find(session: AsyncSession, job_id: UUID) -> Job | None:
@@ -63,9 +63,11 @@ async def list_visible(
     return await fetch_page(session, statement, params, sortable=sortable, id_column=Job.id)
 
 
-async def take(session: AsyncSession, job_id: UUID, *, worker: str, lease_seconds: float) -> Job | None:
-    """Give the job to a worker, if it still waits and nobody else is just taking it."""
-    free = select(Job.id).where(Job.id == job_id, is_waiting()).with_for_update(skip_locked=True)
+async def take(
+    session: AsyncSession, job_id: UUID, *, worker: str, lease_seconds: float, patient: bool = False
+) -> Job | None:
+    """Give the job to a worker, if it still waits. One that is locked is passed over, unless `patient`."""
+    free = select(Job.id).where(Job.id == job_id, is_waiting()).with_for_update(skip_locked=not patient)
     return await session.scalar(
         update(Job)
         .where(Job.id == free.scalar_subquery())
@@ -85,8 +87,19 @@ async def take(session: AsyncSession, job_id: UUID, *, worker: str, lease_second
     )
 
 
+async def lock_claim(session: AsyncSession, worker: str) -> None:
+    """Let claims of one name come one after the other: a caller that got no answer may ask again too soon."""
+    await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(worker, CLAIM_LOCKS))))
+
+
+async def find_claimed(session: AsyncSession, worker: str) -> Job | None:
+    """What this very claim got before, if it did not hear so."""
+    running = Job.status == literal(str(JobStatus.RUNNING), literal_execute=True)
+    return await session.scalar(select(Job).where(running, Job.lease_owner == worker))
+
+
 async def renew_claim(session: AsyncSession, worker: str, *, lease_seconds: float) -> Job | None:
-    """The job that this very claim got before, if it did not hear so."""
+    """Give the same claim the same job once more."""
     return await session.scalar(
         update(Job)
         .where(Job.status == literal(str(JobStatus.RUNNING), literal_execute=True), Job.lease_owner == worker)
@@ -119,11 +132,20 @@ async def hold(
     )
 
 
-async def lock_lapsed(session: AsyncSession) -> Sequence[Job]:
-    """Running jobs whose lease has ended; another reaper skips them."""
+async def lock_lapsed(session: AsyncSession, *, last_grace_seconds: float) -> Sequence[Job]:
+    """Running jobs whose lease has ended; another reaper skips them.
+
+    last_grace_seconds: so much longer for the last attempt: an earlier one can still be taken up by its worker after
+    an outage of api-server, this one would have failed.
+    """
+    grace = timedelta(seconds=last_grace_seconds)
     found = await session.scalars(
         select(Job)
-        .where(Job.status == JobStatus.RUNNING, Job.lease_until < func.now())
+        .where(
+            Job.status == literal(str(JobStatus.RUNNING), literal_execute=True),
+            Job.lease_until < func.now(),
+            or_(Job.attempt < Job.max_attempts, Job.lease_until < func.now() - grace),
+        )
         .order_by(Job.lease_until)
         .limit(100)
         .with_for_update(skip_locked=True)
@@ -131,24 +153,56 @@ async def lock_lapsed(session: AsyncSession) -> Sequence[Job]:
     return found.all()
 
 
-async def lock_unanswered(session: AsyncSession, *, after_seconds: float) -> Sequence[Job]:
-    """Waiting jobs whose doorbell nobody answered; the wait doubles with each ring, up to LONGEST_SILENCE."""
-    patience = func.least(
-        timedelta(seconds=after_seconds) * func.power(2.0, func.least(Job.rings, 10)), LONGEST_SILENCE
-    )
-    pending = select(Doorbell.job_id).where(Doorbell.job_id == Job.id).exists()
+_HAS_NO_BELL = ~select(Doorbell.job_id).where(Doorbell.job_id == Job.id).exists()
+"""None is about to be published."""
+
+
+async def count_without_bell(session: AsyncSession, queue: str) -> int:
+    """How many jobs wait in a queue whose doorbell was published already."""
+    counted = select(func.count()).where(Job.queue == queue, is_waiting(), _HAS_NO_BELL)
+    return await session.scalar(counted) or 0
+
+
+async def lock_unanswered(
+    session: AsyncSession, queue: str, *, after_seconds: float, most: int
+) -> Sequence[Job]:
+    """Waiting jobs whose doorbell was not answered for so long, the oldest first."""
+    heard = func.coalesce(Job.doorbell_at, Job.created_at)
     found = await session.scalars(
         select(Job)
         .where(
+            Job.queue == queue,
             is_waiting(),
-            func.coalesce(Job.doorbell_at, Job.created_at) < func.now() - patience,
-            ~pending,
+            heard < func.now() - timedelta(seconds=after_seconds),
+            _HAS_NO_BELL,
         )
         .order_by(Job.created_at)
+        .limit(most)
+        .with_for_update(skip_locked=True)
+    )
+    return found.all()
+
+
+async def lock_waiting_in_vain(session: AsyncSession) -> Sequence[Job]:
+    """Jobs that wait for what no job is making any more."""
+    maker = aliased(Job)
+    is_made = select(maker.id).where(maker.subject_id == Job.waits_for, maker.status.in_(LIVE)).exists()
+    found = await session.scalars(
+        select(Job)
+        .where(
+            Job.status == literal(str(JobStatus.QUEUED), literal_execute=True),
+            Job.waits_for.is_not(None),
+            ~is_made,
+        )
+        .order_by(Job.id)
         .limit(100)
         .with_for_update(skip_locked=True)
     )
     return found.all()
+
+
+async def find_live_retry(session: AsyncSession, job_id: UUID) -> Job | None:
+    return await session.scalar(select(Job).where(Job.retry_of == job_id, Job.status.in_(LIVE)).limit(1))
 
 
 async def lock_about(session: AsyncSession, subject_ids: Sequence[UUID]) -> Sequence[Job]:
@@ -164,7 +218,10 @@ async def lock_about(session: AsyncSession, subject_ids: Sequence[UUID]) -> Sequ
 
 async def lock_waiting_for(session: AsyncSession, subject_id: UUID) -> Sequence[Job]:
     found = await session.scalars(
-        select(Job).where(Job.waits_for == subject_id, Job.status == JobStatus.QUEUED).with_for_update()
+        select(Job)
+        .where(Job.waits_for == subject_id, Job.status == JobStatus.QUEUED)
+        .order_by(Job.id)
+        .with_for_update()
     )
     return found.all()
 

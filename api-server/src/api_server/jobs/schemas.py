@@ -178,9 +178,12 @@ def _problem(error: dict[str, Any] | None) -> ProblemDetail | None:
 def _progress(job: Job) -> Progress:
     if job.progress is not None:
         return Progress.model_validate(job.progress)
-    stage = job.status
+    return Progress(percent=0, stage=_stage(job))
+
+
+def _stage(job: Job) -> str:
     if job.waits_for is not None:
-        stage = "waiting for its dataset"
-    elif job.not_before is not None:
-        stage = "waiting to be tried again"
-    return Progress(percent=0, stage=stage)
+        return "waiting for its dataset"
+    if job.not_before is not None:
+        return "waiting to be tried again"
+    return job.status

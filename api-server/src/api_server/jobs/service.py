@@ -10,7 +10,7 @@ from api_server.auth.actor import Actor
 from api_server.auth.permissions import Action
 from api_server.database import AsyncSession
 from api_server.jobs import history, repository, turns
-from api_server.jobs.errors import JobHasBegun, JobIsNotOver, JobIsOver, JobNotFound
+from api_server.jobs.errors import CannotBeDoneAgain, JobHasBegun, JobIsNotOver, JobIsOver, JobNotFound
 from api_server.jobs.handler import Handlers
 from api_server.jobs.models import Job, JobAttempt, JobEvent
 from api_server.jobs.schemas import JobFilter, JobOptions
@@ -163,8 +163,11 @@ async def retry(
     old = await _held(session, actor, job_id, Action.JOB_RETRY)
     if old.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
         raise JobIsNotOver(f"The job is {old.status}; only a failed or cancelled one can be tried again.")
+    other = await repository.find_live_retry(session, old.id)
+    if other is not None:
+        raise CannotBeDoneAgain(f"Job {other.id} is doing it again already.")
     kind = JobKind(old.kind)
-    waits_for = await handlers[kind].prepare_again(session, old)
+    waits_for = await handlers[kind].prepare_again(session, actor, old)
     new = await submit(
         session,
         work=_again(old, actor),

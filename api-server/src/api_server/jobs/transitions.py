@@ -43,7 +43,7 @@ async def end(
     job.status = status
     job.error = plain(error)
     job.finished_at = utc_now()
-    job.lease_until = None
+    job.lease_until = job.not_before = None
     job.waits_for = None
     if status is not JobStatus.SUCCEEDED:
         await handlers[JobKind(job.kind)].give_up(session, job, error)
@@ -56,7 +56,7 @@ async def record_state(session: AsyncSession, job: Job, *, error: ProblemDetail 
     body: dict[str, Any] = {"status": job.status, "attempt": job.attempt, "max_attempts": job.max_attempts}
     if error is not None:
         body["error"] = plain(error)
-    await history.add_event(session, job, "state", body)
+    await history.add_events(session, job, ("state", body))
 
 
 def deed(action: str, job: Job, **details: Any) -> Deed:

@@ -1,7 +1,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from api_server.auth.actor import Actor
 from api_server.auth.dependencies import allowed
@@ -82,8 +82,10 @@ async def change(
 @router.delete(
     "/{model_id}", status_code=204, summary="Delete a model", responses=problems(401, 403, 404, 409, 412)
 )
-async def delete(model_id: UUID, session: SessionDep, actor: Deleter, if_match: IfMatch) -> None:
-    await service.delete(session, actor, model_id, if_match)
+async def delete(
+    model_id: UUID, request: Request, session: SessionDep, actor: Deleter, if_match: IfMatch
+) -> None:
+    await service.delete(session, actor, model_id, if_match, request.state.handlers)
 
 
 @router.get("/{model_id}/versions", summary="List the versions of a model", responses=problems(401, 404, 422))

@@ -8,6 +8,8 @@ from api_server.auth.actor import Actor
 from api_server.auth.permissions import Action, PlatformDeed
 from api_server.database import AsyncSession, IntegrityError
 from api_server.datasets.models import DatasetVersion
+from api_server.jobs import service as jobs
+from api_server.jobs.handler import Handlers
 from api_server.pagination import PageParams, Rows
 from api_server.preconditions import require_match
 from api_server.projects import quotas
@@ -105,7 +107,10 @@ async def change(
     return await get(session, actor, model_id)
 
 
-async def delete(session: AsyncSession, actor: Actor, model_id: UUID, if_match: str | None) -> None:
+async def delete(
+    session: AsyncSession, actor: Actor, model_id: UUID, if_match: str | None, handlers: Handlers
+) -> None:
+    await jobs.abandon(session, [(await _visible(session, actor, model_id)).id], handlers)
     model = await require(session, actor, model_id, Action.MODEL_DELETE)
     require_match(if_match, model.revision)
     if model.deployed_version is not None:

@@ -3,10 +3,12 @@
 from typing import Any
 from uuid import UUID
 
+from api_server.auth.actor import Actor
 from api_server.database import AsyncSession
 from api_server.datasets import service as datasets
 from api_server.datasets.models import DatasetStatus
 from api_server.jobs.errors import CannotBeDoneAgain
+from api_server.jobs.handler import NotReadyYet
 from api_server.jobs.models import Job
 from api_server.registry import service as registry
 from api_server.registry.models import ModelStatus
@@ -29,9 +31,11 @@ _CANCELLED = ProblemDetail(
 class TrainHandler:
     async def describe(self, session: AsyncSession, job: Job) -> JobSpec | ProblemDetail:
         request = dict(job.request)
-        version = await datasets.version_by_id(session, UUID(request.pop("dataset_version_id")))
+        version = await datasets.hold_version(session, UUID(request.pop("dataset_version_id")))
         if version is None or await registry.lock(session, job.subject_id) is None:
             return _GONE
+        if DatasetStatus(version.status).is_coming:
+            raise NotReadyYet(version.id)
         if version.status != DatasetStatus.READY:
             return ProblemDetail.model_validate(version.error)
         parameters = dict(request.pop("parameters"))
@@ -42,7 +46,7 @@ class TrainHandler:
         model = await registry.lock(session, job.subject_id)
         version = await datasets.version_by_id(session, UUID(job.request["dataset_version_id"]))
         if model is None or version is None or not isinstance(result, TrainResult):
-            return {}
+            raise InvalidRequest("The model was deleted meanwhile, or this is no trained version.")
         if result.manifest.digest() != result.manifest_ref.digest:
             raise InvalidRequest("The manifest does not have the digest that it was sent under.")
         registered = await registry.register_version(
@@ -72,8 +76,9 @@ class TrainHandler:
             model.status = ModelStatus.FAILED
         model.error = (error or _CANCELLED).model_dump(mode="json", exclude_none=True)
 
-    async def prepare_again(self, session: AsyncSession, job: Job) -> UUID | None:
-        version = await datasets.version_by_id(session, UUID(job.request["dataset_version_id"]))
+    async def prepare_again(self, session: AsyncSession, actor: Actor, job: Job) -> UUID | None:
+        version_id = UUID(job.request["dataset_version_id"])
+        version = await datasets.hold_visible_version(session, actor, version_id)
         if version is None or await registry.lock(session, job.subject_id) is None:
             raise CannotBeDoneAgain(_GONE_TEXT)
         status = DatasetStatus(version.status)

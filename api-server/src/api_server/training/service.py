@@ -92,7 +92,9 @@ async def _start(
     jobs.require_within_limits(options, settings, pointer="/job")
     if model.dataset_id is None:
         raise NothingToTrainOn("The model has no dataset yet; send `dataset_id`.")
-    dataset, found = await datasets.get_version(session, actor, model.dataset_id, version)
+    dataset, named = await datasets.get_version(session, actor, model.dataset_id, version)
+    # Held, so that it does not become ready unnoticed while this job begins to wait for it.
+    found = await datasets.hold_version(session, named.id) or named
     status = DatasetStatus(found.status)
     if not status.is_coming and status is not DatasetStatus.READY:
         why = (found.error or {}).get("detail", "")

@@ -51,7 +51,7 @@ class Workshop:
     stopping: threading.Event
     """Set when the worker is going away; a job is then handed back at once."""
     memory_limit_bytes: int | None = None
-    """For a job that has no limit of its own."""
+    """What this worker can give; a job's own limit may be lower."""
 
 
 class Attempt:
@@ -66,7 +66,8 @@ class Attempt:
         )
         self._ending = Ending(control, claim, worker, heart=self._heart, news=self._news)
         self._folder = settings.worker_scratch_dir.resolve() / f"{claim.job_id}-{claim.attempt}"
-        self._memory_limit_bytes = claim.memory_limit_bytes or workshop.memory_limit_bytes
+        limits = (claim.memory_limit_bytes, workshop.memory_limit_bytes)
+        self._memory_limit_bytes = min((each for each in limits if each), default=None)
 
     def run(self) -> Outcome | None:
         """None: fenced, or nobody took how it ended."""
@@ -196,5 +197,8 @@ def _remove(folder: Path) -> None:
     try:
         gone = folder.rename(folder.with_name(f".gone-{uuid4().hex}"))
     except FileNotFoundError:
+        return
+    except OSError:
+        log.exception("job.folder_left", folder=str(folder))
         return
     shutil.rmtree(gone, ignore_errors=True)

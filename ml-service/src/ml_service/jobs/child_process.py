@@ -26,6 +26,7 @@ PROGRAM = ["-m", "ml_service.child"]
 LONGEST_LINE = 64 * 1024 * 1024
 MOST_LOG_LINES = 2000
 CLOSE_SECONDS = 2.0
+MOST_SPACE_BYTES = 2**62
 KILLED_FIRST = "500"
 """When memory runs out, the kernel ends a child rather than the worker, whose heart holds the lease."""
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
@@ -174,9 +175,10 @@ def _environment(threads: int | None, folder: Path) -> dict[str, str]:
 def _limit(pid: int, memory_limit_bytes: int | None) -> None:
     with contextlib.suppress(OSError):
         Path(f"/proc/{pid}/oom_score_adj").write_text(KILLED_FIRST)
-    with contextlib.suppress(ProcessLookupError):
+    # The worker's own hard limits may be lower still, and then they hold.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
         if memory_limit_bytes is not None:
             # Address space is more than memory: libraries reserve without using. The exact limit is watched.
-            space = 4 * memory_limit_bytes + 8 * 1024**3
+            space = min(4 * memory_limit_bytes + 8 * 1024**3, MOST_SPACE_BYTES)
             resource.prlimit(pid, resource.RLIMIT_AS, (space, space))

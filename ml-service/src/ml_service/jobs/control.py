@@ -8,11 +8,12 @@ from uuid import UUID
 
 import httpx2
 import structlog
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from ml_service.settings import Settings
 from platform_kit.contract.jobs import Claim, ClaimRequest, Finish, Heartbeat, HeartbeatReply
 
+REFUSALS = (400, 413, 422)
 TIMEOUT_SECONDS = 10.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 5.0
 
@@ -60,7 +61,10 @@ class JobControl:
         answer = self._post(f"/internal/queues/{queue}/claim", ClaimRequest(worker=worker))
         if answer.status_code != 200:
             raise NothingToDo
-        return Claim.model_validate_json(answer.content)
+        try:
+            return Claim.model_validate_json(answer.content)
+        except ValidationError as error:
+            raise Refused(f"a claim of a newer api-server that this worker cannot read: {error}") from error
 
     def heartbeat(self, job_id: UUID, beat: Heartbeat, *, timeout_seconds: float) -> HeartbeatReply:
         """Raises Fenced, Refused, ControlUnavailable."""
@@ -86,7 +90,7 @@ class JobControl:
             raise ControlUnavailable(str(error)) from error
         if answer.status_code in (200, 204, 404, 409):
             return answer
-        if answer.status_code == 422:
+        if answer.status_code in REFUSALS:
             raise Refused(answer.text[:500])
         if answer.status_code < 500:
             log.error("control.refused", path=path, status=answer.status_code, body=answer.text[:500])

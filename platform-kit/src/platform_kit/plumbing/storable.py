@@ -22,6 +22,8 @@ from platform_kit.plumbing.problems import InvalidRequest, Malformed, Problem, p
 MOST_LEVELS = 64
 MOST_JSON_BYTES = 2 * 1024 * 1024
 """Rows for many predictions go to ml-service, which reads its bodies itself; files are not JSON bodies."""
+INTERNAL, MOST_INTERNAL_BYTES = "/internal/", 64 * 1024 * 1024
+"""What workers hand in: the profile of a wide table is large."""
 MOST_QUERY_BYTES = 16 * 1024
 MOST_ISSUES = 20
 ON_THE_LOOP_BYTES = 256 * 1024
@@ -78,7 +80,8 @@ class StorableJson:
             return
         answer, passed_on = self._app, receive
         try:
-            messages = await _read(receive)
+            inside = scope["path"].startswith(INTERNAL)
+            messages = await _read(receive, MOST_INTERNAL_BYTES if inside else MOST_JSON_BYTES)
             body = b"".join(each.get("body", b"") for each in messages)
             if len(body) <= ON_THE_LOOP_BYTES:
                 check_json(body)
@@ -172,14 +175,14 @@ def _issue(pointer: str, field: str | None, code: IssueCode, expected: str) -> I
     return Issue(pointer=pointer, field=field, code=code, expected=expected)
 
 
-async def _read(receive: Receive) -> list[Message]:
+async def _read(receive: Receive, most_bytes: int) -> list[Message]:
     messages, size = [], 0
     while True:
         message = await receive()
         messages.append(message)
         size += len(message.get("body", b""))
-        if size > MOST_JSON_BYTES:
-            raise BodyTooLarge(f"The body is larger than {MOST_JSON_BYTES} bytes.")
+        if size > most_bytes:
+            raise BodyTooLarge(f"The body is larger than {most_bytes} bytes.")
         if message["type"] != "http.request" or not message.get("more_body", False):
             return messages
 
