@@ -125,8 +125,12 @@ test: $(VENV)/.dev ## Run the tests, on real servers (ARGS="-k upload")
 	@exec $(IN_VENV) -m pytest $(ARGS)
 
 .PHONY: soak
-soak: $(VENV)/.dev ## Send made-up requests to both services for long (SOAK_MINUTES=40)
-	@SOAK_MINUTES="$(or $(SOAK_MINUTES),40)" exec $(IN_VENV) -m pytest tests/fuzz -s $(ARGS)
+soak: $(VENV)/.dev ## Send made-up requests for long (SOAK_MINUTES=40), then break the processes under running jobs
+	@SOAK_MINUTES="$(or $(SOAK_MINUTES),40)" exec $(IN_VENV) -m pytest tests/fuzz tests/faults tests/ml_service/jobs/test_endurance.py -s $(ARGS)
+
+.PHONY: bench
+bench: $(VENV)/.dev ## Measure one thing against its baseline (WHAT=jobs); benchmarks/README.md says what there is
+	@exec $(IN_VENV) -m benchmarks.$(or $(WHAT),$(error Which? make bench WHAT=jobs))
 
 .PHONY: check
 check: $(VENV)/.dev ## Check format, style, types, architecture, locks, links and secrets: seconds

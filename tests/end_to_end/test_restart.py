@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.stack import Stack
-from tests.end_to_end.test_faults import is_alive
 from tests.verify.loop import body_of
 from tests.verify.scene import Scene
 
@@ -51,3 +50,11 @@ def test_a_second_platform_on_the_same_directory_is_refused(stack: Stack) -> Non
             second.start()
     finally:
         second.stop()
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -1,6 +1,6 @@
 from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 
 from api_server.auth.actor import Actor
 from api_server.auth.dependencies import allowed
@@ -43,7 +43,11 @@ async def list_chores(request: Request, session: SessionDep, actor: Reader) -> C
     responses={**sends(202, "Location"), **problems(401, 403, 404, 409)},
 )
 async def start(
-    chore: str, request: Request, response: Response, session: SessionDep, actor: Starter
+    chore: Annotated[str, Path(max_length=100, examples=list(CHORES))],
+    request: Request,
+    response: Response,
+    session: SessionDep,
+    actor: Starter,
 ) -> JobOut:
     job = await service.start_for(session, actor, chore, request.state.settings)
     response.headers["Location"] = f"/api/v1/jobs/{job.id}"
