@@ -29,7 +29,7 @@ STRIKES = [
     *((RELAY, phase) for phase in (Phase.CLAIMING, Phase.FITTING, Phase.UPLOADING)),
     *((BEAT, phase) for phase in (Phase.READING, Phase.BEFORE_COMMIT)),
 ]
-QUICK_SECONDS, PRODUCTION_SECONDS = 25.0, 60.0
+QUICK_SECONDS, PRODUCTION_SECONDS = 40.0, 60.0
 """Within which a job whose process was killed is over; starting processes again is not ten times faster in tests."""
 
 

@@ -1,6 +1,5 @@
 import hashlib
 from typing import Any
-from uuid import UUID
 
 import httpx2
 import pytest
@@ -281,15 +280,15 @@ class TestDelete:
 
         assert (answer.status_code, answer.json()["code"]) == (409, "dataset_in_use")
 
-    async def test_during_its_profile_fails_the_job_and_nothing_else(
-        self, maker: SignedIn, worker: Worker
-    ) -> None:
+    async def test_during_its_profile_cancels_the_job(self, maker: SignedIn, worker: Worker) -> None:
         dataset = await upload(maker)
         claim = await worker.claim(dataset["job_id"])
         await maker.http.delete(f"/datasets/{dataset['id']}")
 
-        assert await worker.finish(claim, Outcome.SUCCEEDED, result=profile_result()) == "succeeded"
-        assert UUID(dataset["job_id"])
+        late = await worker.try_finish(claim, Outcome.SUCCEEDED, result=profile_result())
+
+        assert late.status_code == 422
+        assert await worker.finish(claim, Outcome.FAILED, error=failure("result_refused")) == "cancelled"
 
 
 class TestList:
