@@ -61,7 +61,8 @@ def run_job(self: Task[[str], None], job_id: str) -> None:
     """The doorbell names a job; what is run is the job whose turn it is in the queue it came from."""
     origin = self.request.delivery_info
     assert origin, "it came as a message"
-    _runner().run(str(origin["routing_key"]))
+    with structlog.contextvars.bound_contextvars(doorbell=job_id):
+        _runner().run(str(origin["routing_key"]))
 
 
 @worker_init.connect(weak=False)

@@ -19,7 +19,7 @@ async def find_visible(
 ) -> Model | None:
     statement = select(Model).where(Model.id == model_id, visible_to(actor, Model.project_id))
     if lock:
-        statement = statement.with_for_update()
+        statement = statement.with_for_update().execution_options(populate_existing=True)
     return await session.scalar(statement)
 
 

@@ -110,18 +110,26 @@ async def change(
 async def delete(
     session: AsyncSession, actor: Actor, model_id: UUID, if_match: str | None, handlers: Handlers
 ) -> None:
-    await jobs.abandon(session, [(await _visible(session, actor, model_id)).id], handlers)
+    """Delete a model that is at rest; older trainings of it, which its status does not show, are called off."""
+    seen = await _visible(session, actor, model_id)
+    await projects.require(session, actor, seen.project_id, Action.MODEL_DELETE)
+    _require_at_rest(seen)
+    await jobs.abandon(session, [seen.id], handlers)
     model = await require(session, actor, model_id, Action.MODEL_DELETE)
     require_match(if_match, model.revision)
+    _require_at_rest(model)
+    await session.delete(model)
+    await session.flush()
+    record(session, actor.who, deed(Action.MODEL_DELETE, model, versions=model.latest_version or 0))
+
+
+def _require_at_rest(model: Model) -> None:
     if model.deployed_version is not None:
         raise ModelInUse(
             f"Version {model.deployed_version} is deployed; DELETE /api/v1/endpoints/{model.endpoint} first."
         )
     if model.status == ModelStatus.TRAINING:
         raise ModelInUse(f"It is being trained; POST /api/v1/jobs/{model.job_id}/cancel first.")
-    await session.delete(model)
-    await session.flush()
-    record(session, actor.who, deed(Action.MODEL_DELETE, model, versions=model.latest_version or 0))
 
 
 async def get_version(
