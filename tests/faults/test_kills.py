@@ -130,7 +130,7 @@ class TestKilling:
         self, tmp_path: Path, minutes: float | None
     ) -> None:
         if minutes is None:
-            pytest.skip("takes longer; `make soak` does it")
+            pytest.skip("two hundred kills take about twenty minutes: `make soak` does them")
         with Plant(tmp_path, settings=PRODUCTION, workers=3) as plant:
             plant.start_housekeeping()
             campaign(plant, seed=random.getrandbits(32), count=200, bound_seconds=PRODUCTION_SECONDS)

@@ -8,9 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api_server.housekeeping.models import PlatformFigure
 from api_server.jobs.models import Job
-from platform_kit.contract.jobs import JobKind, JobStatus
+from platform_kit.contract.jobs import LIVE, JobKind
 
-LIVE = (JobStatus.QUEUED, JobStatus.RUNNING)
 _chore = Job.request["chore"].astext
 
 

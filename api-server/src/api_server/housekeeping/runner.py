@@ -24,6 +24,7 @@ from platform_kit.contract.jobs import (
     Outcome,
     Progress,
     Queue,
+    job_problem,
 )
 from platform_kit.contract.problem import ProblemDetail
 from platform_kit.plumbing.object_store import StorageUnavailable
@@ -171,14 +172,14 @@ class Attempt:
         except Fenced:
             raise
         except DatabaseUnavailable as error:
-            return await self._hand_in(Outcome.INTERRUPTED, error=_problem(error.code, str(error)))
+            return await self._hand_in(Outcome.INTERRUPTED, error=job_problem(error.code, str(error)))
         except StorageUnavailable as error:
             detail = f"Object storage did not answer: {error}"[:500]
-            return await self._hand_in(Outcome.INTERRUPTED, error=_problem("storage_unavailable", detail))
+            return await self._hand_in(Outcome.INTERRUPTED, error=job_problem("storage_unavailable", detail))
         except Exception as error:  # the edge of the worker: whatever it is, the job must not be left hanging
             log.exception("chore.failed")
             detail = f"The chore failed with {type(error).__name__}; the log of the worker says where."
-            return await self._hand_in(Outcome.FAILED, error=_problem("internal_error", detail))
+            return await self._hand_in(Outcome.FAILED, error=job_problem("internal_error", detail))
         if counts is None:
             return Outcome.SUCCEEDED
         log.info("chore.done", **counts)
@@ -195,7 +196,7 @@ class Attempt:
                 raise _Stopped(Outcome.RELEASED)
             if time.monotonic() >= deadline:
                 limit = f"{self._claim.time_limit_seconds:g}"
-                raise _Stopped(Outcome.FAILED, _problem("timeout", f"The job took longer than {limit} s."))
+                raise _Stopped(Outcome.FAILED, job_problem("timeout", f"The job took longer than {limit} s."))
             if self._is_asked or time.monotonic() >= self._next_beat():
                 await self._beat()
             else:
@@ -282,7 +283,3 @@ async def _end(work: "asyncio.Task[Counts | None]") -> None:
 
 def _logs(progress: Sequence[Progress]) -> list[LogLine]:
     return [LogLine(at=datetime.now(UTC), message=each.stage) for each in progress]
-
-
-def _problem(code: str, detail: str) -> ProblemDetail:
-    return ProblemDetail(title="Job failed", status=500, code=code, detail=detail)

@@ -15,9 +15,10 @@ from api_server.jobs import history, repository, turns
 from api_server.jobs.errors import Fenced
 from api_server.jobs.handler import Handlers, NotReadyYet
 from api_server.jobs.models import AttemptEnd, Job
-from api_server.jobs.transitions import end, plain, problem, record_state, requeue, ring
+from api_server.jobs.transitions import end, plain, record_state, requeue, ring
 from api_server.settings import Settings
 from platform_kit.contract.jobs import (
+    LIVE,
     Claim,
     Finish,
     Heartbeat,
@@ -28,6 +29,7 @@ from platform_kit.contract.jobs import (
     Outcome,
     Progress,
     Queue,
+    job_problem,
 )
 from platform_kit.contract.problem import ProblemDetail
 
@@ -132,11 +134,13 @@ async def _let_wait(session: AsyncSession, job_id: UUID, subject_id: UUID) -> No
 
 async def _fail_undescribed(session: AsyncSession, job_id: UUID, handlers: Handlers) -> None:
     """A fault of ours must hold up no other job; if not even this can be recorded, the job is passed over."""
-    error = problem("internal_error", "The platform could not say what is to be done; its log has the cause.")
+    error = job_problem(
+        "internal_error", "The platform could not say what is to be done; its log has the cause."
+    )
     try:
         async with session.begin_nested():
             job = await repository.lock(session, job_id)
-            if job is not None and job.status in repository.LIVE:
+            if job is not None and job.status in LIVE:
                 await end(session, job, JobStatus.FAILED, error=error, handlers=handlers)
     except Exception as fault:
         if is_of_the_database(fault):
@@ -176,7 +180,7 @@ async def finish(session: AsyncSession, job_id: UUID, last: Finish, *, handlers:
             delay = _backoff(job.attempt)
             await requeue(session, job, error=last.error, handlers=handlers, delay_seconds=delay)
         case Outcome.FAILED | Outcome.SUCCEEDED:
-            error = last.error or problem("internal_error", "The worker gave no reason.")
+            error = last.error or job_problem("internal_error", "The worker gave no reason.")
             await end(session, job, JobStatus.FAILED, error=error, handlers=handlers)
     return job
 
@@ -230,7 +234,7 @@ async def _lose(session: AsyncSession, job_id: UUID, attempt: int, handlers: Han
     job = await repository.lock(session, job_id)
     if job is None:
         return
-    lost = problem("worker_lost", f"The worker of attempt {attempt} stopped answering.")
+    lost = job_problem("worker_lost", f"The worker of attempt {attempt} stopped answering.")
     await history.end_attempt(session, job, AttemptEnd.LOST, plain(lost))
     await requeue(session, job, error=lost, handlers=handlers, delay_seconds=0)
 

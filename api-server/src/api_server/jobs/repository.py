@@ -13,9 +13,8 @@ from api_server.jobs.turns import is_waiting
 from api_server.outbox import Doorbell
 from api_server.pagination import PageParams, Rows, fetch_page
 from api_server.projects.access import visible_to
-from platform_kit.contract.jobs import JobKind, JobStatus
+from platform_kit.contract.jobs import LIVE, JobKind, JobStatus
 
-LIVE = (JobStatus.QUEUED, JobStatus.RUNNING)
 REAPER_LOCK, CLAIM_LOCKS = 7_230_001, 7_230_002
 
 

@@ -10,7 +10,7 @@ from api_server.database import AsyncSession, utc_now
 from api_server.jobs import history
 from api_server.jobs.handler import Handlers
 from api_server.jobs.models import Job
-from platform_kit.contract.jobs import JobKind, JobStatus, Queue
+from platform_kit.contract.jobs import JobKind, JobStatus, Queue, job_problem
 from platform_kit.contract.problem import ProblemDetail
 
 
@@ -26,7 +26,7 @@ async def requeue(
         await end(session, job, JobStatus.CANCELLED, error=None, handlers=handlers)
         return
     if job.attempt >= job.max_attempts:
-        last = error or problem("worker_lost", "The worker was lost.")
+        last = error or job_problem("worker_lost", "The worker was lost.")
         await end(session, job, JobStatus.FAILED, error=last, handlers=handlers)
         return
     job.status = JobStatus.QUEUED
@@ -61,10 +61,6 @@ async def record_state(session: AsyncSession, job: Job, *, error: ProblemDetail 
 
 def deed(action: str, job: Job, **details: Any) -> Deed:
     return Deed(action, "job", str(job.id), project_id=job.project_id, details={"kind": job.kind, **details})
-
-
-def problem(code: str, detail: str) -> ProblemDetail:
-    return ProblemDetail(title="Job failed", status=500, code=code, detail=detail)
 
 
 def plain(error: ProblemDetail | None) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ from ml_service.jobs.ending import End, Ending
 from ml_service.jobs.heart import Heart, News
 from ml_service.jobs.notices import JobNotices
 from ml_service.jobs.transfers import FETCHED_PERCENT, Transfers
-from ml_service.jobs.watch import TICK_SECONDS, Interrupted, Watch, problem
+from ml_service.jobs.watch import TICK_SECONDS, Interrupted, Watch
 from ml_service.settings import Settings
 from platform_kit.contract.artifact import Manifest, ManifestRef, canonical_json, object_key
 from platform_kit.contract.jobs import (
@@ -30,6 +30,7 @@ from platform_kit.contract.jobs import (
     Progress,
     TrainResult,
     TrainSpec,
+    job_problem,
 )
 from platform_kit.contract.problem import ProblemDetail
 from platform_kit.plumbing.object_store import ObjectStore
@@ -96,7 +97,7 @@ class Attempt:
         except Exception as error:  # the edge of the worker: whatever it is, the job must not be left hanging
             log.exception("job.attempt_failed")
             detail = f"The worker failed: {error!r}"[:500]
-            return End(Outcome.INTERRUPTED, error=problem("worker_failed", detail))
+            return End(Outcome.INTERRUPTED, error=job_problem("worker_failed", detail))
         finally:
             _remove(self._folder)
 
@@ -113,7 +114,7 @@ class Attempt:
         spec = self._claim.spec
         if isinstance(spec, HousekeepingSpec):
             detail = "Housekeeping does not run on this worker."
-            raise Interrupted(Outcome.FAILED, problem("wrong_queue", detail))
+            raise Interrupted(Outcome.FAILED, job_problem("wrong_queue", detail))
         output = self._folder / "output"
         output.mkdir(parents=True)
         path = self._folder / f"dataset.{spec.dataset.file_type}"
@@ -158,7 +159,7 @@ class Attempt:
             if child.is_over_memory():
                 limit = f"{(self._memory_limit_bytes or 0) / 2**20:.0f}"
                 detail = f"The job needs more than {limit} MiB."
-                raise Interrupted(Outcome.FAILED, problem("out_of_memory", detail))
+                raise Interrupted(Outcome.FAILED, job_problem("out_of_memory", detail))
 
     def _note(self, message: dict[str, Any]) -> None:
         if message.get("type") == "log":
@@ -186,10 +187,10 @@ def _crashed(child: ChildProcess) -> ProblemDetail:
     if child.was_killed_by_kernel():
         # Another attempt may fit: what had filled the memory need not be this job.
         detail = "The machine ran out of memory, and the training process was ended."
-        return problem("out_of_memory", detail)
+        return job_problem("out_of_memory", detail)
     code = child.wait()
     how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-    return problem("child_crashed", f"The training process ended {how} before it had a result.")
+    return job_problem("child_crashed", f"The training process ended {how} before it had a result.")
 
 
 def _remove(folder: Path) -> None:

@@ -9,8 +9,8 @@ import structlog
 
 from ml_service.jobs.control import ControlUnavailable, Fenced, JobControl, Refused, insist
 from ml_service.jobs.heart import Heart, News
-from ml_service.jobs.watch import TICK_SECONDS, Interrupted, problem, wait_in_ticks
-from platform_kit.contract.jobs import Claim, Finish, JobResult, Outcome
+from ml_service.jobs.watch import TICK_SECONDS, Interrupted, wait_in_ticks
+from platform_kit.contract.jobs import Claim, Finish, JobResult, Outcome, job_problem
 from platform_kit.contract.problem import ProblemDetail
 
 LAST_SECONDS = 1.0
@@ -118,5 +118,5 @@ def _instead_of(end: End, reason: Refused | Interrupted) -> End | None:
         return None
     return End(
         Outcome.FAILED,
-        error=problem("result_refused", f"api-server did not accept the result: {reason}"),
+        error=job_problem("result_refused", f"api-server did not accept the result: {reason}"),
     )

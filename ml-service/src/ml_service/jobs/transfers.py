@@ -11,8 +11,8 @@ from typing import TypeVar
 import structlog
 
 from ml_service.jobs.heart import News
-from ml_service.jobs.watch import Interrupted, Watch, problem
-from platform_kit.contract.jobs import DatasetRef, Outcome
+from ml_service.jobs.watch import Interrupted, Watch
+from platform_kit.contract.jobs import DatasetRef, Outcome, job_problem
 from platform_kit.plumbing.object_store import DigestMismatch, ObjectMissing, ObjectStore, StorageUnavailable
 
 LONGEST_PAUSE_SECONDS = 5.0
@@ -47,10 +47,10 @@ class Transfers:
             self._insist(partial(self._store.fetch, ref.key, path, sha256=ref.sha256, arrived=arriving.note))
         except DigestMismatch:
             detail = "The stored dataset is not the one that was uploaded; upload it again."
-            raise Interrupted(Outcome.FAILED, problem("checksum_mismatch", detail)) from None
+            raise Interrupted(Outcome.FAILED, job_problem("checksum_mismatch", detail)) from None
         except ObjectMissing:
             detail = "The dataset's file is missing from object storage; upload it again."
-            raise Interrupted(Outcome.FAILED, problem("file_missing", detail)) from None
+            raise Interrupted(Outcome.FAILED, job_problem("file_missing", detail)) from None
         finally:
             arriving.is_abandoned = True
 
@@ -96,7 +96,7 @@ class Transfers:
         detail = (
             f"Object storage did not answer within {self._patience_seconds:g} s. Start it, then train again."
         )
-        return Interrupted(Outcome.INTERRUPTED, problem("storage_unavailable", detail))
+        return Interrupted(Outcome.INTERRUPTED, job_problem("storage_unavailable", detail))
 
 
 class _Arriving:

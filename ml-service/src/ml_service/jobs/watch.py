@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from ml_service.jobs.control import Fenced
 from ml_service.jobs.heart import Heart
-from platform_kit.contract.jobs import Outcome
+from platform_kit.contract.jobs import Outcome, job_problem
 from platform_kit.contract.problem import ProblemDetail
 
 TICK_SECONDS = 0.1
@@ -42,7 +42,7 @@ class Watch:
             raise Interrupted(Outcome.RELEASED)
         if time.monotonic() > self._deadline:
             detail = f"The job took longer than {self._time_limit_seconds:g} s."
-            raise Interrupted(Outcome.FAILED, problem("timeout", detail))
+            raise Interrupted(Outcome.FAILED, job_problem("timeout", detail))
 
     def pause(self, seconds: float) -> None:
         """Raises Fenced, Interrupted."""
@@ -72,7 +72,3 @@ def wait_in_ticks(work: Callable[[], Result], tick: Callable[[], object]) -> Res
     while not futures.wait([future], timeout=TICK_SECONDS).done:
         tick()
     return future.result()
-
-
-def problem(code: str, detail: str) -> ProblemDetail:
-    return ProblemDetail(title="Job failed", status=500, code=code, detail=detail)

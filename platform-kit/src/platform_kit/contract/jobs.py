@@ -42,6 +42,9 @@ class JobStatus(StrEnum):
         return self in (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED)
 
 
+LIVE = (JobStatus.QUEUED, JobStatus.RUNNING)
+
+
 class Queue(StrEnum):
     ML = "ml"
     DATA = "data"
@@ -55,6 +58,11 @@ QUEUE_OF: dict[JobKind, Queue] = {
     JobKind.BATCH_PREDICT: Queue.DATA,
     JobKind.HOUSEKEEPING: Queue.GENERAL,
 }
+
+
+def job_problem(code: str, detail: str) -> ProblemDetail:
+    """Why a job, or an attempt at it, ended: a cause of the platform's own and not of the data."""
+    return ProblemDetail(title="Job failed", status=500, code=code, detail=detail)
 
 
 LOWEST_PRIORITY, USUAL_PRIORITY, HIGHEST_PRIORITY = 0, 5, 9
