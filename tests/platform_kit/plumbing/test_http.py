@@ -1,11 +1,10 @@
 """The manners of both services: problems for everything, request ids, slashes, metrics."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
 import pytest
-from prometheus_client import REGISTRY
 
 from platform_kit.plumbing.problems import MEDIA_TYPE
 from tests.platform_kit.plumbing.sample import client, service
@@ -142,19 +141,6 @@ class TestDocs:
             assert (answer.status_code, len(answer.content) > 1000) == (200, True)
 
 
-@pytest.fixture
-def empty_registry() -> Iterator[None]:
-    """Only the first application of a process counts its requests; this lets the next one be the first."""
-    before = list(REGISTRY._collector_to_names)
-    for each in before:
-        REGISTRY.unregister(each)
-    yield
-    for each in list(REGISTRY._collector_to_names):
-        REGISTRY.unregister(each)
-    for each in before:
-        REGISTRY.register(each)
-
-
 class TestForwardedPrefix:
     async def test_leads_the_docs_page_to_its_document_and_scripts(self, http: httpx2.AsyncClient) -> None:
         behind = {"X-Forwarded-Prefix": "/ml"}
@@ -176,7 +162,7 @@ class TestForwardedPrefix:
 
     @pytest.mark.parametrize("path", ["/things", "/things/"])
     async def test_leaves_routes_slashes_and_metrics_as_they_are(
-        self, empty_registry: None, http: httpx2.AsyncClient, path: str
+        self, http: httpx2.AsyncClient, path: str
     ) -> None:
         answer = await http.post(
             path, json={"name": "a", "size": 1}, headers={"X-Forwarded-Prefix": "/data-plane/ml"}

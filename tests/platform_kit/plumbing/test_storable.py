@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from platform_kit.plumbing.problems import InvalidRequest, Malformed
-from platform_kit.plumbing.storable import MOST_LEVELS, check_json, check_json_bodies
+from platform_kit.plumbing.storable import MOST_LEVELS, check_json, check_json_bodies, storable
 from tests.platform_kit.plumbing.sample import client, service
 
 JSON = {"Content-Type": "application/json"}
@@ -94,7 +94,42 @@ class TestCheckJson:
         assert time.perf_counter() - began < 2
 
 
+class TestStorable:
+    def test_changes_nothing_that_can_be_kept(self) -> None:
+        value = {"a": [1, 2.5, None, True, "é\n"], "b": {"c": {}}}
+
+        assert storable(value) == value
+
+    def test_puts_something_in_the_place_of_what_cannot(self) -> None:
+        value = {"a\0": "\ud800b", "c": [float("nan"), float("-inf")]}
+
+        assert storable(value) == {"a\ufffd": "\ufffdb", "c": ["NaN", "-Infinity"]}
+
+    def test_ends_what_is_nested_deeply(self) -> None:
+        value: Any = 1
+        for _ in range(900):
+            value = [value]
+
+        kept = json.dumps(storable(value), ensure_ascii=False)
+
+        assert kept == "[" * (MOST_LEVELS + 1) + '"…"' + "]" * (MOST_LEVELS + 1)
+
+
 class TestStorableJson:
+    async def test_leaves_alone_what_reads_its_bodies_itself(self) -> None:
+        app = service()
+        check_json_bodies(app, but_for={"/anything"})
+        body = b'{"a": {"b": "\\u0000"}}'
+
+        async with client(app) as http:
+            spared = await http.post("/anything", content=body, headers=JSON)
+            slashed = await http.post(
+                "/anything/", content=body, headers={**JSON, "X-Forwarded-Prefix": "/api"}
+            )
+            other = await http.post("/things", content=body, headers=JSON)
+
+        assert [each.status_code for each in (spared, slashed, other)] == [200, 200, 422]
+
     async def test_lets_the_rest_through_unchanged(self, http: httpx2.AsyncClient) -> None:
         async def in_pieces() -> AsyncIterator[bytes]:
             for each in (b'{"name": "a"', b', "size"', b": 1}"):

@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import Field
 
 from platform_kit.contract.base import Readable
-from platform_kit.contract.inputs import InputContract
+from platform_kit.contract.inputs import InputContract, Policy
 from platform_kit.contract.schema import Column
 
 FORMAT_VERSION = 1
@@ -83,13 +83,29 @@ class Manifest(Readable):
     files: list[ArtifactFile]
     golden_rows: list[GoldenRow]
     tolerance: float = Field(description="|a - b| <= tolerance * max(1, |b|) is equal")
+    feature_means: list[float] | None = Field(
+        default=None,
+        description="of the encoder's columns over the training rows: what a linear model's explanation compares with",
+    )
 
     def digest(self) -> str:
         """SHA-256 of everything that decides an answer; two equal trainings have the same one."""
         body = self.model_dump(mode="json", exclude={"created_at", "training_seconds", "evaluation"})
         for file in body["files"]:
             del file["key"]
+        _leave_out_what_came_later(body)
         return hashlib.sha256(canonical_json(body)).hexdigest()
+
+
+def _leave_out_what_came_later(body: dict[str, Any]) -> None:
+    """A manifest that was written before a field existed keeps the digest by which it is known."""
+    if body["feature_means"] is None:
+        del body["feature_means"]
+    if body["contract"]["on_unknown_field"] == Policy.REJECT:
+        del body["contract"]["on_unknown_field"]
+    for field in body["contract"]["fields"]:
+        if field["typical"] is None:
+            del field["typical"]
 
 
 class ManifestRef(Readable):

@@ -11,6 +11,8 @@ from platform_kit.contract.base import Readable
 
 SHOWN_CHARACTERS = 64
 """A value is quoted back to its sender cut to this length."""
+NAME_CHARACTERS = 128
+"""So is a name that we do not know."""
 
 
 class IssueCode(StrEnum):
@@ -65,8 +67,13 @@ class ProblemDetail(Readable):
 
 def shown(value: Any) -> str:
     """Quote a value for `got`: short enough for a log line, typed as the sender wrote it."""
-    text = _as_json_would(value)
-    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
+    if isinstance(value, str):
+        value = value[: SHOWN_CHARACTERS + 1]  # the rest, which may be megabytes, would not be shown
+    return shortened(_as_json_would(value), SHOWN_CHARACTERS)
+
+
+def shortened(text: str, most: int = NAME_CHARACTERS) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _as_json_would(value: Any) -> str:

@@ -5,6 +5,7 @@ it may have been made up by the caller.
 """
 
 import re
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from starlette.datastructures import Headers
@@ -16,6 +17,8 @@ Network = IPv4Network | IPv6Network
 _WRITTEN = re.compile(r"\[([^\[\]]+)\](?::\d{1,5})?|([^:\[\]]+)(?::\d{1,5})?|([^\[\]]+)")
 _SCHEMES = ("http", "https")
 NETWORK_BITS = 64
+REMEMBERED = 10_000
+"""Addresses that were taken apart: the same ones come again and again."""
 
 
 class TrustedProxies:
@@ -34,21 +37,35 @@ class TrustedProxies:
         scheme = said.get("X-Forwarded-Proto", "").strip().lower()
         if scheme in _SCHEMES:
             scope["scheme"] = scheme
-        caller = self._caller(said.getlist("X-Forwarded-For"))
+        caller = _caller(",".join(said.getlist("X-Forwarded-For")), self._networks)
         if caller is not None:
             scope["client"] = (str(caller), 0)
 
-    def _caller(self, said: list[str]) -> Address | None:
-        """None as soon as something stands there that is no address: then nothing of it counts."""
-        address = None
-        for text in reversed(",".join(said).split(",")):
-            address = address_in(text)
-            if address is None or not self._is_trusted(address):
-                break
-        return address
-
     def _is_trusted(self, address: Address | None) -> bool:
-        return address is not None and any(address in network for network in self._networks)
+        return address is not None and _is_in(address, self._networks)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def caller_address(peer: str, said: str, networks: tuple[Network, ...]) -> str:
+    """Whose request it is. said: what `X-Forwarded-For` says of it."""
+    address = address_in(peer)
+    if not said or address is None or not _is_in(address, networks):
+        return peer
+    return str(_caller(said, networks) or peer)
+
+
+def _caller(said: str, networks: tuple[Network, ...]) -> Address | None:
+    """None as soon as something stands there that is no address: then nothing of it counts."""
+    address = None
+    for text in reversed(said.split(",")):
+        address = address_in(text)
+        if address is None or not _is_in(address, networks):
+            break
+    return address
+
+
+def _is_in(address: Address, networks: tuple[Network, ...]) -> bool:
+    return any(address in network for network in networks)
 
 
 def address_in(text: str) -> Address | None:
@@ -64,6 +81,7 @@ def address_in(text: str) -> Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
+@lru_cache(maxsize=REMEMBERED)
 def network_of(address: str | None) -> str:
     """Whom to count an address for: who holds one of version 6 holds all of the 2**64 that begin like it."""
     found = address_in(address or "")

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 CHECK_TIMEOUT_SECONDS = 2.0
@@ -36,18 +36,24 @@ def health_router(version: str, checks: Mapping[str, Check]) -> APIRouter:
         return Health(status="ok", version=version)
 
     @router.get("/health/ready", summary="Can it do its work now?", responses={503: {"model": Readiness}})
-    async def ready(response: Response) -> Readiness:
+    async def ready(request: Request, response: Response) -> Readiness:
+        if request.app.state.draining.has_begun:
+            found = {"draining": CheckResult(ok=False, detail="asked to end: send new requests elsewhere")}
+            return _not_ready(response, Readiness(status="draining", checks=found))
         results = await asyncio.gather(*(_run(check) for check in checks.values()))
         readiness = Readiness(
             status="ready" if all(each.ok for each in results) else "not_ready",
             checks=dict(zip(checks, results, strict=True)),
         )
-        if readiness.status != "ready":
-            response.status_code = 503
-            response.headers["Retry-After"] = "2"
-        return readiness
+        return readiness if readiness.status == "ready" else _not_ready(response, readiness)
 
     return router
+
+
+def _not_ready(response: Response, readiness: Readiness) -> Readiness:
+    response.status_code = 503
+    response.headers["Retry-After"] = "2"
+    return readiness
 
 
 async def _run(check: Check) -> CheckResult:

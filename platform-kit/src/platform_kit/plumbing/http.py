@@ -1,10 +1,12 @@
 """What both HTTP services do alike: ids, trailing slashes, problems, metrics, headers, limits, operation ids."""
 
+import os
 import re
+import sys
 import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
-from typing import Any
+from contextlib import AbstractAsyncContextManager, suppress
+from typing import Any, NoReturn
 
 import structlog
 import uvicorn
@@ -13,10 +15,12 @@ from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.config import STARTUP_FAILURE
 
 from platform_kit.plumbing.browsers import allow_browsers
 from platform_kit.plumbing.client_address import TrustedProxies
 from platform_kit.plumbing.documentation import document_refusals
+from platform_kit.plumbing.draining import Draining, Server
 from platform_kit.plumbing.metrics import add_metrics
 from platform_kit.plumbing.origins import origin_of
 from platform_kit.plumbing.problems import REQUEST_ID_HEADER, AnswerFaults, add_problem_handlers
@@ -59,6 +63,7 @@ def create_service(
         swagger_ui_parameters={"persistAuthorization": True, "displayRequestDuration": True, "filter": True},
     )
     app.state.rate_limits = RateLimits()
+    app.state.draining = Draining(settings.drain_seconds)
     document_refusals(app)
     add_problem_handlers(app, show_values=settings.problems_show_values)
     add_metrics(app)
@@ -76,9 +81,9 @@ def _add_manners(app: FastAPI, settings: KitSettings) -> None:
     app.add_middleware(RequestId)
 
 
-def serve(app: FastAPI, *, host: str, port: int) -> None:
-    """Answer requests until told to end; those under way get a few seconds to finish."""
-    uvicorn.run(
+def serve(app: ASGIApp, *, host: str, port: int, draining: Draining) -> NoReturn:
+    """Answer requests until told to end; those under way get a few seconds to finish. Ends the process."""
+    config = uvicorn.Config(
         app,
         host=host,
         port=port,
@@ -88,12 +93,26 @@ def serve(app: FastAPI, *, host: str, port: int) -> None:
         timeout_graceful_shutdown=GRACE_SECONDS,
         proxy_headers=False,
     )
+    server = Server(config, draining)
+    with suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Python would wait for its threads, also for one that is stuck in a model for ever.
+    os._exit(0)
 
 
 def operation_id(route: APIRoute) -> str:
     """`datasets_create`: generated clients get a method a person would have named so."""
     tag = str(route.tags[0]).replace("-", "_") if route.tags else "root"
     return f"{tag}_{route.name}"
+
+
+def is_accepted_id(sent: str) -> bool:
+    """Whether a caller's request id is one that may stand in answers and logs."""
+    return _ACCEPTED_ID.fullmatch(sent) is not None
 
 
 class RequestId:
@@ -107,7 +126,7 @@ class RequestId:
             await self._app(scope, receive, send)
             return
         sent = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
-        request_id = sent if _ACCEPTED_ID.fullmatch(sent) else uuid.uuid4().hex
+        request_id = sent if is_accepted_id(sent) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
 
         async def send_with_id(message: Message) -> None:

@@ -16,6 +16,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from platform_kit.contract.access import Notice
+from platform_kit.plumbing.cancelling import is_cancelled
 
 STREAM = "notices"
 KEPT_SECONDS = 30
@@ -86,7 +87,7 @@ async def listen(url: str, hear: Hear) -> None:
     last, pause, is_away = "0", FIRST_PAUSE_SECONDS, False
     client = _client(url, PATIENCE_SECONDS)
     try:
-        while not _is_cancelled():
+        while not is_cancelled():
             try:
                 last = await _listen_once(client, last, hear)
             except FAULTS as error:
@@ -101,12 +102,6 @@ async def listen(url: str, hear: Hear) -> None:
                 pause, is_away = FIRST_PAUSE_SECONDS, False
     finally:
         await client.aclose()
-
-
-def _is_cancelled() -> bool:
-    """The client loses a cancellation that comes while it connects: it was seen with redis 8.1."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 async def _listen_once(client: "redis.asyncio.Redis", last: str, hear: Hear) -> str:

@@ -67,18 +67,34 @@ class RequestLimits:
 
     async def require(self, name: str, key: str, limit: str) -> None:
         """Count the request for `key` under the limit called `name`, one of few. Raises TooManyRequests."""
-        if not limit:
+        reading = await self._counted(name, key, limit)
+        if reading is None or reading.is_allowed:
             return
-        item = rate(limit)
-        reading = await self._limits.counters.take(item, f"{name}/{_short(key)}")
+        REFUSED.labels(name).inc()
+        wait = reading.reset_seconds
+        raise TooManyRequests(
+            f"That was more than {in_words(rate(limit))}; please wait {wait} s, then go on more slowly.",
+            retry_after_seconds=wait,
+        )
+
+    async def admit(self, principal: str | None) -> bool:
+        """Count the request for its address and for who sends it; False: a limit is reached, and another says so."""
+        callers = [("address", network_of(self._address), self._limits.address)]
+        if principal is not None:
+            callers.append(("principal", principal, self._limits.principal))
+        for name, key, limit in callers:
+            reading = await self._counted(name, key, limit)
+            if reading is not None and not reading.is_allowed:
+                return False
+        return True
+
+    async def _counted(self, name: str, key: str, limit: str) -> Reading | None:
+        """None where there is no limit."""
+        if not limit:
+            return None
+        reading = await self._limits.counters.take(rate(limit), f"{name}/{_short(key)}")
         self._readings.append(reading)
-        if not reading.is_allowed:
-            REFUSED.labels(name).inc()
-            wait = reading.reset_seconds
-            raise TooManyRequests(
-                f"That was more than {in_words(item)}; please wait {wait} s, then go on more slowly.",
-                retry_after_seconds=wait,
-            )
+        return reading
 
     async def check_address(self) -> None:
         """What is asked of every request. Raises TooManyRequests."""

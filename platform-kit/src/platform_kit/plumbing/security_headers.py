@@ -19,7 +19,12 @@ ALWAYS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-_PAGES = ("/docs", "/docs/oauth2-redirect", "/redoc")
+JSON_HEADERS = [
+    (name.lower().encode(), value.encode())
+    for name, value in {**ALWAYS, "Content-Security-Policy": NOTHING, "Cache-Control": "no-store"}.items()
+]
+"""Of an answer in JSON, for what is sent without this middleware."""
+_PAGES = re.compile(r"/(?:docs|docs/oauth2-redirect|redoc|models/[^/]+/docs)/*")
 _ASSETS = "/docs/assets/"
 _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 _JSON = re.compile(r"application/(?:[a-z0-9.-]+\+)?json\b")
@@ -37,7 +42,7 @@ class SecurityHeaders:
             await self._app(scope, receive, send)
             return
         path = scope["path"]
-        if path.rstrip("/") in _PAGES:
+        if _PAGES.fullmatch(path):
             await self._app(scope, receive, _HeldPage(send, connect_to=self._connect_to))
             return
         policy = page_policy(b"", connect_to=self._connect_to) if path.startswith(_ASSETS) else NOTHING

@@ -195,6 +195,8 @@ class KitSettings(BaseSettings):
     """Who is believed about a caller's address; nobody: the peer is the caller."""
     public_api_url: str = "http://127.0.0.1:8000"
     public_ml_url: str = "http://127.0.0.1:8001"
+    drain_seconds: float = Field(default=0, ge=0)
+    """After SIGTERM a service takes requests for so long, but says that it is not ready."""
     alive_file: Path | None = None
     """What a worker, relay or beat touches while it works."""
 

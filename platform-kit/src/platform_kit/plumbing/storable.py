@@ -8,7 +8,7 @@ import asyncio
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -16,7 +16,7 @@ from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from platform_kit.contract.problem import Issue, IssueCode, pointer_to
+from platform_kit.contract.problem import Issue, IssueCode, pointer_to, shown
 from platform_kit.plumbing.problems import InvalidRequest, Malformed, Problem, problem_response
 
 MOST_LEVELS = 64
@@ -34,6 +34,7 @@ _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 """Each is looked through once, whether it ends or not."""
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _MARKS = (b"\\u0000", b"\\ud", b"\\uD", b"NaN", b"Infinity")
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _LARGE_NUMBER = re.compile(rb"[eE]\+?\d{3}")
 
 Where = tuple[str | int, ...]
@@ -68,14 +69,17 @@ class StorableAddress:
 
 
 class StorableJson:
-    """Look through every JSON body before a route gets it. A body is held in memory, as the routes do themselves."""
+    """Look through every JSON body before a route gets it. A body is held in memory, as the routes do themselves.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    but_for: paths of routes that read their bodies themselves.
+    """
+
+    def __init__(self, app: ASGIApp, *, but_for: Collection[str] = ()) -> None:
+        self._app, self._but_for = app, frozenset(but_for)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = Headers(scope=scope).get("Content-Type", "") if scope["type"] == "http" else ""
-        if not _JSON.match(kind.strip()):
+        if not _JSON.match(kind.strip()) or _path_of(scope) in self._but_for:
             await self._app(scope, receive, send)
             return
         answer, passed_on = self._app, receive
@@ -93,11 +97,30 @@ class StorableJson:
         await answer(scope, passed_on, send)
 
 
-def check_json_bodies(app: FastAPI) -> None:
-    """For a service whose routes leave the reading of JSON to FastAPI."""
+def check_json_bodies(app: FastAPI, *, but_for: Collection[str] = ()) -> None:
+    """For a service whose routes leave the reading of JSON to FastAPI; but_for: paths of those that do not."""
     app.user_middleware.append(
-        Middleware(StorableJson)
+        Middleware(StorableJson, but_for=but_for)
     )  # innermost, so that refusals are answers like any other
+
+
+def storable(value: Any, *, level: int = 0) -> Any:
+    """A decoded JSON value as it can be kept, where it may not be refused any more.
+
+    Characters that cannot be kept become U+FFFD, numbers that are not finite text, and what is nested too deeply `…`.
+    """
+    if level > MOST_LEVELS:
+        return "…"
+    match value:
+        case dict():
+            return {_kept(name): storable(each, level=level + 1) for name, each in value.items()}
+        case list():
+            return [storable(each, level=level + 1) for each in value]
+        case str():
+            return _kept(value)
+        case float() if not math.isfinite(value):
+            return shown(value)
+    return value
 
 
 def check_json(body: bytes) -> None:
@@ -158,8 +181,18 @@ def _unstorable(value: Any, where: Where) -> Iterator[Issue]:
             yield _issue(pointer_to(*where), _field(where), IssueCode.NOT_FINITE, "a finite number")
 
 
+def _path_of(scope: Scope) -> str:
+    """As routes are matched: without the prefix that a proxy has taken off, see `ForwardedPrefix`."""
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    return path
+
+
+def _kept(text: str) -> str:
+    return _UNSTORABLE.sub("\ufffd", text)
+
+
 def _is_unstorable(text: str) -> bool:
-    return "\0" in text or any("\ud800" <= each <= "\udfff" for each in text)
+    return _UNSTORABLE.search(text) is not None
 
 
 def _text_issue(where: Where) -> Issue:
