@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from ml_service.artifacts.files import appearing, described, verify, write_private
-from ml_service.artifacts.labels import label_key
 from ml_service.artifacts.problems import CorruptArtifact
+from platform_kit.contract.labels import label_key
 
 
 class TestVerify:

@@ -1,4 +1,7 @@
+from typing import Any
+
 import numpy as np
+import pytest
 
 from ml_service.features.encoder import Encoder, Needs
 from ml_service.features.input_contract import contract_of
@@ -57,3 +60,29 @@ class TestContractOf:
         whole = table_of(["many", "long", "empty"], [ColumnType.STRING] * 3, [many, long, empty])
 
         assert [each.categories for each in contract(whole, len(many)).fields] == [None, None, None]
+
+    @pytest.mark.parametrize(
+        ("kind", "cells", "typical"),
+        [
+            (ColumnType.INTEGER, [9.0, 2.0, np.nan, 4.0, 3.0], 3),
+            (ColumnType.INTEGER, [1.0, 2.0, 9.0], 2),
+            (ColumnType.DECIMAL, [4.0, 1.0, np.nan, 2.0, 8.0], 3.0),
+            (ColumnType.DECIMAL, [1.7e308, 1.5e308], 1.6e308),
+            (ColumnType.DATETIME, [86_400.0, 0.0], 43_200.0),
+            (ColumnType.BOOLEAN, [1.0, 0.0, 1.0, np.nan, np.nan, np.nan], True),
+            (ColumnType.BOOLEAN, [1.0, 0.0], False),
+            (ColumnType.STRING, ["b", "c", None, None, None, "c", "b", "a"], "b"),
+            (ColumnType.STRING, [None, None], None),
+            (ColumnType.DECIMAL, [np.nan, np.nan], None),
+        ],
+    )
+    def test_typical_is_the_median_or_the_most_frequent_of_what_is_there(
+        self, kind: ColumnType, cells: list[Any], typical: object
+    ) -> None:
+        array = np.array(cells, dtype=object if kind is ColumnType.STRING else np.float64)
+        whole = table_of(["c"], [kind], [np.concatenate([array, array[:1], array[:1]])])
+
+        found = contract(whole, len(cells)).fields[0].typical
+
+        assert found == typical
+        assert type(found) is type(typical)

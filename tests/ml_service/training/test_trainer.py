@@ -33,6 +33,7 @@ from ml_service.training.problems import (
     TooManyClasses,
     UnknownTraining,
 )
+from ml_service.training.splitting import split
 from ml_service.training.target import target_of
 from ml_service.training.trainer import TrainedModel, train
 from platform_kit.contract.algorithms import ALGORITHMS
@@ -208,6 +209,26 @@ class TestGoldenRows:
             assert list(row.input) == ["age", "income", "city", "member", "since"]
             shares = row.probabilities or {}
             assert row.prediction == max(shares, key=lambda label: shares[label])
+
+
+class TestFeatureMeans:
+    def test_are_those_of_the_training_rows_that_have_a_value(self, tmp_path: Path) -> None:
+        frame = people(200)
+        frame["empty"] = [None if number else "2.5" for number in range(200)]
+        kept = split(frame["spent"].to_numpy(), by_class=False, fraction=0.2, seed=0)[0]
+        frame.loc[kept, "empty"] = None
+
+        model = train(
+            table_from(frame, tmp_path), spec("lightgbm", target="spent", task=Task.REGRESSION), ignore
+        )
+
+        found = dict(zip(model.encoder.features, model.feature_means, strict=True))
+        learnt_from = frame.iloc[kept]
+        assert found["age"] == pytest.approx(learnt_from["age"].mean())
+        assert found["income"] == pytest.approx(learnt_from["income"].mean())
+        assert found["city=Bonn"] == pytest.approx((learnt_from["city"] == "Bonn").mean())
+        assert found["city (missing)"] == pytest.approx(learnt_from["city"].isna().mean())
+        assert found["empty"] == 0.0
 
 
 class TestRefusals:

@@ -5,8 +5,9 @@ from typing import Any
 
 from ml_service.artifacts.files import described
 from ml_service.artifacts.problems import CorruptArtifact
-from ml_service.artifacts.scorers import ForestScorer, LightgbmScorer, Scorer, SklearnScorer, XgboostScorer
+from ml_service.artifacts.scorers import ForestScorer, LightgbmScorer, LinearScorer, Scorer, SklearnScorer
 from ml_service.artifacts.skops_file import read_skops, write_skops
+from ml_service.artifacts.xgboost_scorer import XgboostScorer
 from platform_kit.contract.algorithms import Framework
 from platform_kit.contract.artifact import ArtifactFile, Manifest, Task
 
@@ -15,6 +16,9 @@ FILE_NAMES = {
     Framework.XGBOOST: "model.ubj",
     Framework.LIGHTGBM: "model.txt",
 }
+
+_LINEAR = {"LogisticRegression", "LinearRegression", "Ridge", "Lasso", "ElasticNet"}
+"""These answer with nothing but sums of products; other linear models of the library do more."""
 
 
 def write(estimator: Any, framework: Framework, directory: Path) -> list[ArtifactFile]:
@@ -73,5 +77,10 @@ def _lightgbm_booster(path: Path) -> Any:
 def _sklearn_scorer(estimator: Any, task: Task) -> Scorer:
     if not hasattr(estimator, "predict"):
         raise CorruptArtifact(f"The file holds a {type(estimator).__name__}, which does not predict.")
-    is_forest = type(estimator).__module__ == "sklearn.ensemble._forest" and hasattr(estimator, "estimators_")
-    return ForestScorer(estimator, task) if is_forest else SklearnScorer(estimator, task)
+    kind = type(estimator)
+    if kind.__module__ == "sklearn.ensemble._forest" and hasattr(estimator, "estimators_"):
+        return ForestScorer(estimator, task)
+    is_linear = kind.__module__.startswith("sklearn.linear_model.") and kind.__name__ in _LINEAR
+    if is_linear and hasattr(estimator, "coef_"):
+        return LinearScorer(estimator, task)
+    return SklearnScorer(estimator, task)

@@ -2,20 +2,32 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from ml_service.artifacts.labels import label_key
 from ml_service.artifacts.model_files import load
 from ml_service.artifacts.problems import CorruptArtifact
 from ml_service.artifacts.scorers import Floats
 from ml_service.features.encoder import Encoder, RowEncoder
 from platform_kit.contract.artifact import Label, Manifest
 from platform_kit.contract.inputs import Value
+from platform_kit.contract.labels import label_key
 
 Answer: TypeAlias = tuple[Label, dict[str, float] | None]
 """A label and the probability of each class by `label_key`, or a number and None."""
+
+
+class Scored(NamedTuple):
+    """All that a model says of one row. winner: the number of the class, None for regression; scores: the probability
+    of each class, or the one predicted number."""
+
+    winner: int | None
+    scores: list[float]
+
+
+class NoFiniteAnswer(ArithmeticError):
+    """The model gave a number that is not finite."""
 
 
 class Predictor:
@@ -31,28 +43,36 @@ class Predictor:
             ) from error
         if encoder.names != manifest.contract.names:
             raise CorruptArtifact("The manifest's encoder and its input contract name different columns.")
-        self._scorer = load(manifest, directory)
-        if self._scorer.feature_count not in (None, len(encoder.features)):
+        self.encoder = encoder
+        self.scorer = load(manifest, directory)
+        if self.scorer.feature_count not in (None, len(encoder.features)):
             raise CorruptArtifact(
-                f"The model reads {self._scorer.feature_count} columns, "
+                f"The model reads {self.scorer.feature_count} columns, "
                 f"but the encoder gives {len(encoder.features)}."
             )
         self._rows = RowEncoder(encoder)
-        self._classes = manifest.classes
-        self._keys = [label_key(label) for label in manifest.classes or []]
+        self.classes = manifest.classes
+        self.class_keys = [label_key(label) for label in manifest.classes or []]
+
+    def encode(self, rows: Sequence[Sequence[Value]]) -> Floats:
+        """Encode rows of checked values, in the contract's order: (n_rows, n_features)."""
+        return self._rows.encode_rows(rows)
+
+    def score(self, matrix: Floats) -> list[Scored]:
+        """Answer encoded rows, at least one. Raises NoFiniteAnswer."""
+        scores = self.scorer.scores(matrix)
+        if not np.isfinite(scores).all():
+            raise NoFiniteAnswer("the model gave a number that is not finite")
+        if self.classes is None:
+            return [Scored(None, [value]) for value in scores.tolist()]
+        winners = self.scorer.winners(matrix, scores).tolist()
+        return [Scored(winner, row) for winner, row in zip(winners, scores.tolist(), strict=True)]
 
     def predict(self, rows: Sequence[Sequence[Value]]) -> list[Answer]:
         """Answer rows of checked values, in the contract's order; at least one row."""
-        return self.predict_matrix(self._rows.encode_rows(rows))
+        return [self._answer(each) for each in self.score(self.encode(rows))]
 
-    def predict_matrix(self, matrix: Floats) -> list[Answer]:
-        scores = self._scorer.scores(matrix)
-        if not np.isfinite(scores).all():
-            raise ArithmeticError("the model gave a number that is not finite")
-        if self._classes is None:
-            return [(value, None) for value in scores.tolist()]
-        winners = self._scorer.winners(matrix, scores).tolist()
-        return [
-            (self._classes[winner], dict(zip(self._keys, row, strict=True)))
-            for winner, row in zip(winners, scores.tolist(), strict=True)
-        ]
+    def _answer(self, scored: Scored) -> Answer:
+        if self.classes is None or scored.winner is None:
+            return scored.scores[0], None
+        return self.classes[scored.winner], dict(zip(self.class_keys, scored.scores, strict=True))

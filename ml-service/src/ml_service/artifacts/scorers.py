@@ -36,30 +36,13 @@ def likeliest(scores: Floats) -> ClassNumbers:
     return winners
 
 
-class XgboostScorer:
-    def __init__(self, booster: Any, task: Task) -> None:
-        self._booster, self._task = booster, task
-        self.feature_count: int | None = int(booster.num_features())
-
-    def scores(self, matrix: Floats) -> Floats:
-        answer = self._booster.inplace_predict(matrix, validate_features=False)
-        if self._task is Task.CLASSIFICATION and answer.ndim == 1:
-            # In float32 as XGBClassifier does, and only then widened.
-            answer = np.stack([np.float32(1.0) - answer, answer], axis=1)
-        widened: Floats = answer.astype(np.float64)
-        return widened
-
-    def winners(self, matrix: Floats, scores: Floats) -> ClassNumbers:
-        return likeliest(scores)
-
-
 class LightgbmScorer:
     def __init__(self, booster: Any, task: Task) -> None:
-        self._booster, self._task = booster, task
+        self.booster, self._task = booster, task
         self.feature_count: int | None = int(booster.num_feature())
 
     def scores(self, matrix: Floats) -> Floats:
-        answer: Floats = self._booster.predict(matrix, num_threads=1)
+        answer: Floats = self.booster.predict(matrix, num_threads=1)
         if self._task is Task.CLASSIFICATION and answer.ndim == 1:
             return np.stack([1.0 - answer, answer], axis=1)
         return answer
@@ -108,3 +91,48 @@ class ForestScorer(SklearnScorer):
 
     def winners(self, matrix: Floats, scores: Floats) -> ClassNumbers:
         return likeliest(scores)
+
+
+class LinearScorer:
+    """Linear and logistic regression without scikit-learn's checks, which take longer than the sum itself.
+
+    Each row is summed up alone: BLAS would answer differently, in the last bit, for one row and for many.
+    """
+
+    def __init__(self, estimator: Any, task: Task) -> None:
+        """coefficients: (n_scores, n_features); two classes have one score, which is that of the second."""
+        from scipy.special import expit
+
+        self._task, self._expit = task, expit
+        self.coefficients: Floats = np.atleast_2d(np.asarray(estimator.coef_, dtype=np.float64))
+        self.intercepts: Floats = np.broadcast_to(
+            np.asarray(estimator.intercept_, dtype=np.float64).ravel(), len(self.coefficients)
+        )
+        self.feature_count: int | None = self.coefficients.shape[1]
+
+    def margins(self, matrix: Floats) -> Floats:
+        """The scores before they become probabilities: (n_rows, n_scores)."""
+        rows = np.ascontiguousarray(matrix)
+        margins = np.empty((len(rows), len(self.coefficients)))
+        for number, (weights, intercept) in enumerate(zip(self.coefficients, self.intercepts, strict=True)):
+            margins[:, number] = (rows * weights).sum(axis=1) + intercept
+        return margins
+
+    def scores(self, matrix: Floats) -> Floats:
+        """Source: scikit-learn 1.9, LogisticRegression.predict_proba and sklearn.utils.extmath.softmax."""
+        margins = self.margins(matrix)
+        if self._task is Task.REGRESSION:
+            return margins[:, 0]
+        if margins.shape[1] == 1:
+            second = self._expit(margins[:, 0])
+            return np.stack([1 - second, second], axis=1)
+        shares = np.exp(margins - margins.max(axis=1, keepdims=True))
+        answer: Floats = shares / shares.sum(axis=1, keepdims=True)
+        return answer
+
+    def winners(self, matrix: Floats, scores: Floats) -> ClassNumbers:
+        """By the margins, as the library decides: probabilities can be equal where these are not."""
+        margins = self.margins(matrix)
+        if margins.shape[1] == 1:
+            return (margins[:, 0] > 0).astype(np.intp)
+        return likeliest(margins)

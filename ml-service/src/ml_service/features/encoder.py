@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from ml_service.features.options import Options
-from ml_service.features.parts import CategoryPart, Cells, Floats, MomentPart, NumberPart, Part, Step
+from ml_service.features.parts import LARGEST, CategoryPart, Cells, Floats, MomentPart, NumberPart, Part, Step
 from ml_service.features.problems import NoFeatures
 from platform_kit.contract.inputs import Value
 from platform_kit.contract.schema import ColumnType
@@ -79,14 +80,17 @@ class Encoder(BaseModel):
         """The matrix's columns."""
         return [name for part in self.parts for name in part.features]
 
+    @property
+    def blocks(self) -> list[slice]:
+        """The matrix's columns of each input column."""
+        ends = list(accumulate(len(part.features) for part in self.parts))
+        return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+
     def matrix(self, table: "Table") -> Floats:
         """Encode a table's rows, finding columns by name: (n_rows, n_features), C-contiguous."""
-        widths = [len(part.features) for part in self.parts]
-        matrix = np.empty((table.row_count, sum(widths)), dtype=np.float64)
-        start = 0
-        for part, width in zip(self.parts, widths, strict=True):
-            part.fill(table.values(part.name), matrix[:, start : start + width])
-            start += width
+        matrix = np.empty((table.row_count, len(self.features)), dtype=np.float64)
+        for part, block in zip(self.parts, self.blocks, strict=True):
+            part.fill(table.values(part.name), matrix[:, block])
         return matrix
 
 
@@ -94,13 +98,19 @@ class RowEncoder:
     """An encoder prepared for serving: rows of checked values to a matrix, bit-equal to `Encoder.matrix`."""
 
     def __init__(self, encoder: Encoder) -> None:
-        widths = [len(part.features) for part in encoder.parts]
-        starts = [sum(widths[:number]) for number in range(len(widths))]
-        self._writers = [(part.write, start) for part, start in zip(encoder.parts, starts, strict=True)]
-        self._blank = [0.0] * sum(widths)
+        self._writers = [
+            (part.write, block.start) for part, block in zip(encoder.parts, encoder.blocks, strict=True)
+        ]
+        self._blank = [0.0] * len(encoder.features)
+        self._takes_numbers_as_they_are = all(
+            isinstance(each, NumberPart) and each.step == Step() for each in encoder.parts
+        )
 
     def encode_rows(self, rows: Sequence[Sequence[Value]]) -> Floats:
         """rows: each row's values in the contract's order. Returns (n_rows, n_features), C-contiguous."""
+        if self._takes_numbers_as_they_are:
+            # None becomes NaN here, and true 1.
+            return np.clip(np.array(rows, dtype=np.float64), -LARGEST, LARGEST)
         matrix = [self._encoded(row) for row in rows]
         return np.array(matrix, dtype=np.float64).reshape(len(rows), len(self._blank))
 

@@ -1,5 +1,6 @@
 """The input contract of a model: what its training rows teach about each field."""
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,6 +47,7 @@ def _field(column: Column, train: "Table", *, is_nullable: bool) -> FieldContrac
         maximum=high,
         categories=_categories(cells) if column.type is ColumnType.STRING else None,
         example=_example(train, column.name),
+        typical=_typical(column.type, cells),
     )
 
 
@@ -66,3 +68,21 @@ def _example(train: "Table", name: str) -> Label | None:
     column = train.without([each for each in train.names if each != name])
     values = (column.json_row(position)[name] for position in range(column.row_count))
     return next((value for value in values if value is not None), None)
+
+
+def _typical(kind: ColumnType, cells: Cells) -> Label | None:
+    """What `impute` puts in. Equally frequent texts: the first by its text; booleans: false.
+
+    The median of integers is the lower of the two middle ones, so that it is an integer too.
+    """
+    present = [cell for cell in cells.tolist() if cell is not None and cell == cell]  # NaN alone differs
+    if not present:
+        return None
+    if kind in (ColumnType.STRING, ColumnType.BOOLEAN):
+        counts = Counter(present)
+        frequent = min(counts, key=lambda cell: (-counts[cell], cell))
+        return bool(frequent) if kind is ColumnType.BOOLEAN else str(frequent)
+    ranked = sorted(present)
+    lower, upper = ranked[(len(ranked) - 1) // 2], ranked[len(ranked) // 2]
+    # Halves first: the sum of two large numbers may be infinite.
+    return int(lower) if kind is ColumnType.INTEGER else float(lower / 2 + upper / 2)

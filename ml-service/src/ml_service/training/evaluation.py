@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ml_service.artifacts.labels import label_key
 from platform_kit.contract.artifact import Label
+from platform_kit.contract.labels import label_key
 
 Classes = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

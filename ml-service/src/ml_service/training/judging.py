@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ml_service.artifacts.labels import label_key
 from ml_service.tables.table import Table
 from ml_service.training.algorithms import Estimator
 from ml_service.training.evaluation import (
@@ -19,6 +18,7 @@ from ml_service.training.evaluation import (
 from ml_service.training.fitting import Matrix, asked, caught_warnings
 from ml_service.training.problems import FitFailed
 from platform_kit.contract.artifact import GoldenRow, Label, Task
+from platform_kit.contract.labels import label_key
 
 GOLDEN_ROWS = 16
 

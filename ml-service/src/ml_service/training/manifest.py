@@ -30,4 +30,5 @@ def manifest_of(model: TrainedModel, spec: TrainSpec, *, files: list[ArtifactFil
         files=files,
         golden_rows=model.golden_rows,
         tolerance=model.tolerance,
+        feature_means=model.feature_means,
     )

@@ -48,6 +48,7 @@ class TrainedModel:
     evaluation: dict[str, Any]
     golden_rows: list[GoldenRow]
     tolerance: float
+    feature_means: list[float]
     training_seconds: float
     libraries: dict[str, str]
     warnings: list[str]
@@ -112,6 +113,7 @@ def train(table: Table, spec: TrainSpec, report: Report, *, threads: int | None 
         evaluation=evaluation,
         golden_rows=golden_rows(data.test, answers, names=encoder.names, classes=target.classes),
         tolerance=request.recipe.tolerance,
+        feature_means=_means(matrix),
         training_seconds=time.monotonic() - began,
         libraries=_libraries(request.algorithm.framework),
         warnings=warnings,
@@ -133,6 +135,14 @@ def _divided(table: Table, spec: TrainSpec, target: Target, *, seed: int) -> _Da
     return _Data(
         inputs, inputs.rows(train), target.values[train], inputs.rows(test), target.values[test], described
     )
+
+
+def _means(matrix: Matrix) -> list[float]:
+    """Of each column over the rows that have a value; 0 where none has."""
+    known = ~np.isnan(matrix)
+    counts = np.maximum(known.sum(axis=0), 1)
+    means: list[float] = (np.where(known, matrix, 0.0).sum(axis=0) / counts).tolist()
+    return means
 
 
 def _setup(spec: TrainSpec, request: Request, data: _Data, threads: int | None) -> Setup:
