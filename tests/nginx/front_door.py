@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,15 +57,17 @@ def render(folder: Path, further: Mapping[str, str] | None = None) -> Path:
 
 
 @contextmanager
-def front_door(folder: Path, *, api_url: str, ml_url: str) -> Iterator[FrontDoor]:
-    """Run nginx without TLS before services that run elsewhere."""
+def front_door(
+    folder: Path, *, api_url: str, ml_url: str, replicas: Sequence[str] = ()
+) -> Iterator[FrontDoor]:
+    """Run nginx without TLS before services that run elsewhere. replicas: of ml-service, in place of `ml_url`."""
     (folder / "certs").mkdir()
     assert start_script(folder).returncode == 0
     urls = {name: f"http://127.0.0.1:{_listen(folder, name)}" for name in ("web", "api", "ml")}
-    (folder / "run" / "servers.conf").write_text("")
+    (folder / "run" / "servers.conf").write_text(_one_name(replicas))
     neighbours = {
         "http://api-server:8000": api_url,
-        "http://ml-service:8001": ml_url,
+        "http://ml-service:8001": "http://replicas" if replicas else ml_url,
         "/usr/share/nginx/platform": str(SITE),
         "listen 127.0.0.1:8080": f"listen unix:{folder}/health",
         "/dev/stdout": str(folder / "access.log"),
@@ -81,6 +83,12 @@ def front_door(folder: Path, *, api_url: str, ml_url: str) -> Iterator[FrontDoor
     finally:
         nginx.terminate()
         nginx.wait(START_SECONDS)
+
+
+def _one_name(replicas: Sequence[str]) -> str:
+    """Several addresses of one name, as Docker's name server gives them: nginx keeps no record of their failures."""
+    servers = "".join(f"    server {url.removeprefix('http://')} max_fails=0;\n" for url in replicas)
+    return f"upstream replicas {{\n{servers}}}\n" if replicas else ""
 
 
 def _listen(folder: Path, name: str) -> int:

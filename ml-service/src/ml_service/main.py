@@ -16,9 +16,11 @@ def main() -> None:
         # One thread answers a row faster than a crew that has to meet first.
         os.environ.setdefault(name, "1")
     # Imported here, because the libraries behind it read those variables when they are loaded.
-    from ml_service.app import create_app
+    from ml_service.app import create_app, in_the_fast_lane
 
-    serve(create_app(settings), host=settings.ml_host, port=settings.ml_port)
+    app = create_app(settings)
+    served = in_the_fast_lane(app, settings)
+    serve(served, host=settings.ml_host, port=settings.ml_port, draining=app.state.draining)
 
 
 if __name__ == "__main__":

@@ -15,9 +15,20 @@ class Settings(KitSettings):
     ml_cache_dir: Path = Path(".data/ml-cache")
     demo_models: bool = Field(default=True, validate_default=True)
     sync_interval_seconds: float = 0.5
-    model_cache_entries: int = Field(default=16, ge=1)
+    model_cache_entries: int = Field(default=64, ge=1)
+    model_cache_bytes: int = Field(default=2 * 1024**3, ge=1)
     version_cache_entries: int = Field(default=64, ge=1)
     max_request_bytes: int = 32 * 1024 * 1024
+    request_body_seconds: float = Field(default=30, gt=0)
+    requests_in_flight: int = Field(default=256, ge=1)
+    """Predictions that one process has begun and not ended, waiting for their bodies included."""
+    scoring_queue: int = Field(default=32, ge=1)
+    scoring_queue_seconds: float = Field(default=1, gt=0)
+    prediction_seconds: float = Field(default=10, gt=0)
+    prediction_cache_bytes: int = Field(default=64 * 1024**2, ge=0)
+    prediction_cache_seconds: int = Field(default=3600, ge=1)
+    prediction_cache_shared_from_microseconds: int = Field(default=400, ge=0)
+    """A model that takes less to answer than Redis does is not looked up there."""
 
     auth_fresh_seconds: float = 1
     auth_positive_seconds: float = 2

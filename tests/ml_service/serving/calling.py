@@ -8,9 +8,10 @@ from typing import Any
 from uuid import uuid4
 
 import httpx2
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
-from ml_service.app import create_app
+from ml_service.app import create_app, in_the_fast_lane
+from ml_service.serving.fast_lane import Parts
 from ml_service.settings import Settings
 from platform_kit.contract.access import Introspection, Principal, Role
 from platform_kit.contract.serving import ModelLookup, ServedVersion, ServingState
@@ -83,16 +84,40 @@ class ControlPlane:
 
 @asynccontextmanager
 async def running_service(settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
-    app = create_app(settings.model_copy(update={"sync_interval_seconds": 0.05}))
+    async with running_inside(settings) as (http, _):
+        yield http
+
+
+@asynccontextmanager
+async def running_inside(settings: Settings) -> AsyncIterator[tuple[httpx2.AsyncClient, Parts]]:
+    """The service, and what its requests meet inside."""
+    settings = settings.model_copy(update={"sync_interval_seconds": 0.05})
+    app = create_app(settings)
+    served = in_the_fast_lane(app, settings)
     async with app.router.lifespan_context(app) as state:
 
         async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
             scope["state"] = dict(state or {})
-            await app(scope, receive, send)
+            await served(scope, _in_one_piece(scope, receive), send)
 
         transport = httpx2.ASGITransport(app=with_state, raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url="http://ml", timeout=30) as http:
-            yield http
+            yield http, (state or {})["parts"]
+
+
+def _in_one_piece(scope: Scope, receive: Receive) -> Receive:
+    """A body as a server hands it over that got it with the headers; the client's transport always cuts off the end."""
+    if not any(name == b"content-length" for name, _ in scope.get("headers", ())):
+        return receive
+
+    async def whole() -> Message:
+        message = await receive()
+        while message.get("more_body", False):
+            more = await receive()
+            message = {**more, "body": message["body"] + more.get("body", b"")}
+        return message
+
+    return whole
 
 
 async def until(fact: Callable[[], bool]) -> None:

@@ -146,7 +146,7 @@ class TestRequests:
             (b"{}", "text/plain", 415),
             (b"a=1", "application/x-www-form-urlencoded", 415),
             (b"{", "application/json", 400),
-            (b"[" * 50_000, "application/json", 400),
+            (b"[" * 50_000, "application/json", 422),
             (b'{"input_data": {}}', "application/json; charset=utf-8", 422),
         ],
     )

@@ -41,7 +41,7 @@ class TestDifferences:
         row = version.manifest.golden_rows[0]
         bad = row.model_copy(update={"input": {**row.input, "feature1": "text"}})
         manifest = version.manifest.model_copy(update={"golden_rows": [bad]})
-        altered = LoadedVersion(manifest, version.digest, version.checker, version.predictor)
+        altered = LoadedVersion(manifest, version.digest, version.predictor, memory_bytes=0)
 
         (found,) = golden.differences(altered)
 

@@ -125,30 +125,34 @@ class TestLoadedModels:
         self, versions: VersionStore, store: ObjectStore, folder: Path
     ) -> None:
         ref = publish(store, folder)
-        models = LoadedModels(versions, entries=4)
+        models = LoadedModels(versions, entries=4, most_bytes=10**9)
 
         found = await asyncio.gather(*(models.get(ref) for _ in range(20)))
 
         assert len({id(each) for each in found}) == 1
-        assert models.is_loaded(ref)
+        assert models.find(ref)
 
     async def test_lets_the_least_recently_asked_go(
         self, versions: VersionStore, store: ObjectStore, folder: Path
     ) -> None:
         a, b, c = (publish(store, folder, seed=seed) for seed in (1, 2, 3))
-        models = LoadedModels(versions, entries=2)
+        models = LoadedModels(versions, entries=2, most_bytes=10**9)
 
         for ref in (a, b, a, c):
             await models.get(ref)
 
-        assert [models.is_loaded(each) for each in (a, b, c)] == [True, False, True]
+        assert [models.find(each) is not None for each in (a, b, c)] == [True, False, True]
 
     async def test_says_come_back_when_storage_is_away(
         self, settings: Settings, folder: Path, store: ObjectStore
     ) -> None:
         ref = publish(store, folder)
         nowhere = ObjectStore.from_settings(settings.model_copy(update={"s3_endpoint": "127.0.0.1:1"}))
-        models = LoadedModels(VersionStore(nowhere, settings.ml_cache_dir / "v", entries=2), entries=2)
+        models = LoadedModels(
+            VersionStore(nowhere, settings.ml_cache_dir / "v", entries=2),
+            entries=2,
+            most_bytes=10**9,
+        )
 
         with pytest.raises(ModelUnavailable) as refused:
             await models.get(ref)

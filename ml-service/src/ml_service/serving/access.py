@@ -24,6 +24,7 @@ class Purpose:
 PREDICTING = Purpose("prediction:make", (Scope.PREDICT,))
 READING = Purpose("model:read", (Scope.READ, Scope.PREDICT))
 """Who predicts must be able to read what the model wants."""
+OPERATING = Purpose("model:operate", (Scope.DEPLOY,))
 
 
 class Access:

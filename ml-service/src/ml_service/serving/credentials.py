@@ -39,6 +39,18 @@ def presented(headers: Headers) -> Credential | None:
     return _credential(CredentialKind.BEARER, token.strip(" "))
 
 
+def credential_of(name: bytes, value: bytes) -> Credential | None:
+    """The credential in one header of a request, if it is well formed. name: in small letters."""
+    text = value.decode("latin-1")
+    kind = CredentialKind.API_KEY
+    if name == b"authorization":
+        scheme, _, token = text.partition(" ")
+        if scheme.lower() != "bearer":
+            return None
+        kind, text = CredentialKind.BEARER, token.strip(" ")
+    return Credential(kind, text) if _READABLE.fullmatch(text) else None
+
+
 def is_shown(headers: Headers) -> bool:
     """Whether there is anything that was meant as a credential."""
     return "x-api-key" in headers or "authorization" in headers

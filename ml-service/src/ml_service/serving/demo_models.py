@@ -21,6 +21,7 @@ from platform_kit.contract.algorithms import Framework
 from platform_kit.contract.artifact import Manifest, Task
 from platform_kit.contract.jobs import DatasetRef, TrainSpec
 from platform_kit.contract.schema import FileType
+from platform_kit.contract.serving_options import ServingOptions
 
 ROWS = 2000
 SEED = 20_260
@@ -101,6 +102,7 @@ def _prepared(demo: Demo, folder: Path) -> Found:
         manifest = _stored(folder)
     if manifest is None:
         raise RuntimeError(f"{demo.name} was trained, but {folder} does not hold it")
+    version = load(manifest, manifest.digest(), folder)
     return Found(
         model_id=demo.name,
         name=demo.name,
@@ -108,7 +110,8 @@ def _prepared(demo: Demo, folder: Path) -> Found:
         framework=manifest.framework,
         model_type=manifest.task,
         number=1,
-        version=load(manifest, manifest.digest(), folder),
+        version=version,
+        servable=version.under(ServingOptions(), "{}"),
     )
 
 

@@ -14,6 +14,7 @@ from ml_service.artifacts.problems import CorruptArtifact
 from ml_service.serving import golden, metrics
 from ml_service.serving.control_plane import ControlPlane, Unreachable
 from ml_service.serving.loaded_models import LoadedModels
+from ml_service.serving.wanted import Wanted
 from ml_service.settings import Settings
 from platform_kit.contract.serving import Proof, ReplicaReport, ServedVersion, ServingState
 from platform_kit.plumbing.object_store import DigestMismatch, ObjectMissing, StorageUnavailable
@@ -28,7 +29,7 @@ class DesiredState:
         self._control, self._models, self._settings = control, models, settings
         self._path = settings.ml_cache_dir / "state.json"
         self._applied = -1
-        self._active: dict[str, ServedVersion] = {}
+        self._active: dict[str, Wanted] = {}
         self._candidates: dict[UUID, ServedVersion] = {}
         self._proving: dict[UUID, asyncio.Task[None]] = {}
         self._proofs: dict[UUID, Proof] = {}
@@ -44,9 +45,9 @@ class DesiredState:
 
     @property
     def active(self) -> list[ServedVersion]:
-        return list({each.model_id: each for each in self._active.values()}.values())
+        return list({each.served.model_id: each.served for each in self._active.values()}.values())
 
-    def find(self, ref: str) -> ServedVersion | None:
+    def find(self, ref: str) -> Wanted | None:
         """What an id or an endpoint's name answers with."""
         return self._active.get(ref) or self._active.get(ref.lower())
 
@@ -121,7 +122,12 @@ class DesiredState:
         return [each for each in active if each.manifest.sha256 not in before][-self._models.entries :]
 
     def _set_active(self, active: list[ServedVersion]) -> None:
-        self._active = {name: each for each in active for name in (str(each.model_id), each.endpoint)}
+        wanted = [Wanted.of(each) for each in active]
+        self._active = {
+            name: each for each in wanted for name in (str(each.served.model_id), each.served.endpoint)
+        }
+        pinned = {each.served.manifest.sha256 for each in wanted if each.options and each.options.pinned}
+        self._models.pin(pinned)
 
     def _prove_candidates(self) -> None:
         for deployment_id, candidate in self._candidates.items():
@@ -152,9 +158,8 @@ class DesiredState:
             return Proof(
                 deployment_id=deployment_id, holds=False, reason=f"{type(error).__name__}: {error}"[:2000]
             )
-        found = await asyncio.to_thread(golden.differences, version)
-        reason = golden.reason(found)[:2000] if found else None
-        return Proof(deployment_id=deployment_id, holds=not found, reason=reason)
+        reason = await asyncio.to_thread(golden.objection, version, Wanted.of(candidate))
+        return Proof(deployment_id=deployment_id, holds=reason is None, reason=reason and reason[:2000])
 
     def _restore(self) -> None:
         try:

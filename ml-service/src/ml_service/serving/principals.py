@@ -41,12 +41,11 @@ class Principals:
 
     async def identify(self, credential: Credential, limits: RequestLimits) -> Principal:
         """Whose credential this is. Raises NotSignedIn, ControlPlaneAway, TooManyRequests."""
+        principal = self.at_once(credential)
+        if principal is not None:
+            return principal
         digest = credential.digest
         known = self.known.find(digest)
-        if known is not None and self._is_good(known):
-            if known.age_seconds > self._settings.auth_fresh_seconds:
-                self._ask(digest, credential, is_stranger=False)
-            return known.principal
         if known is None:
             await self._admit_stranger(digest, limits)
         try:
@@ -56,6 +55,16 @@ class Principals:
         if found is None:
             raise NotSignedIn
         return found.principal
+
+    def at_once(self, credential: Credential) -> Principal | None:
+        """Whose credential this is, if that was asked a moment ago; else None."""
+        digest = credential.digest
+        known = self.known.find(digest)
+        if known is None or not self._is_good(known):
+            return None
+        if known.age_seconds > self._settings.auth_fresh_seconds:
+            self._ask(digest, credential, is_stranger=False)
+        return known.principal
 
     def forget(self, notices: Sequence[Notice]) -> None:
         """Believe nothing any more that rests on what has ended or changed."""

@@ -4,6 +4,7 @@ The folder is a cache: it may be deleted whenever nothing runs, and several proc
 """
 
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +42,21 @@ class VersionStore:
         self._fetch(ref, folder)
         self._prune(keep=folder)
         return _verified(folder, ref), folder
+
+    def renew(self, ref: ManifestRef) -> None:
+        """Fetch the version again, whatever is here; what is here stays if that fails. Raises as `open`."""
+        folder = self._folder / ref.sha256
+        before = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=self._folder)) / "before"
+        try:
+            if folder.exists():
+                folder.rename(before)
+            self._fetch(ref, folder)
+        except BaseException:
+            if before.exists() and not folder.exists():
+                before.rename(folder)
+            raise
+        finally:
+            shutil.rmtree(before.parent, ignore_errors=True)
 
     def _fetch(self, ref: ManifestRef, folder: Path) -> None:
         with appearing(folder) as partial:

@@ -1,0 +1,96 @@
+"""Ten times more than can be answered: as much is answered as before, and the rest is told so at once."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ml_service.serving.calling import OWNER
+from tests.ml_service.serving.forest import grow
+from tests.ml_service.serving.load import Outcome, load
+from tests.ml_service.serving.publishing import publish, served
+from tests.ml_service.serving.service_process import ServiceProcess, scene
+
+TREES = 1500
+"""So many that the model is asked in threads, and that ten times its capacity can be sent from beside it."""
+SECONDS, ROUNDS = (30.0, 2) if "SOAK_MINUTES" in os.environ else (6.0, 4)
+TIMES, GOODPUT = 10, 0.8
+REJECTED_MS, ACCEPTED_MS = 50.0, 1500.0
+"""A request waits a second for its turn at most, and then takes its own time."""
+MOST_GROWTH = 16 * 1024**2
+
+
+@dataclass(frozen=True)
+class Round:
+    capacity: Outcome
+    under_load: Outcome
+    growth: int
+
+    @property
+    def share(self) -> float:
+        """Of the capacity, that is still answered."""
+        return self._per_second(self.under_load) / self._per_second(self.capacity)
+
+    @property
+    def holds(self) -> bool:
+        rejected, accepted = self.under_load.at(0.99, 503), self.under_load.at(0.99, 200)
+        return self.share >= GOODPUT and rejected <= REJECTED_MS and accepted <= ACCEPTED_MS
+
+    @staticmethod
+    def _per_second(outcome: Outcome) -> float:
+        return outcome.count(200) / outcome.seconds
+
+    def __str__(self) -> str:
+        return (
+            f"{self.share:.0%} of {self._per_second(self.capacity):.0f}/s; {self.under_load.told()}; "
+            f"{self.growth / 1024**2:+.1f} MB"
+        )
+
+
+@dataclass(frozen=True)
+class Target:
+    service: ServiceProcess
+    row: dict[str, Any]
+
+    def load(self, seconds: float, **how: float) -> Outcome:
+        return load(f"{self.service.url}/predict/churn", self.row, seconds, headers=OWNER, **how).outcome()
+
+    def round(self) -> Round:
+        """Capacity and overload on the same machine: what else it does changes by the minute."""
+        capacity = self.load(2, connections=4)
+        before = self.service.resident_bytes
+        rate = TIMES * capacity.count(200) / capacity.seconds
+        under_load = self.load(SECONDS, rate=rate)
+        return Round(capacity, under_load, self.service.resident_bytes - before)
+
+
+@pytest.fixture(scope="module")
+def target(
+    environment: dict[str, str], demos: object, demo_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Target]:
+    folder = tmp_path_factory.mktemp("overload")
+    with scene(environment, folder, demo_folder) as place, place.service() as process:
+        row = grow(folder, trees=TREES)
+        place.control.change(active=[served(publish(place.store, folder))])
+        process.await_version(1)
+        target = Target(process, row)
+        target.load(1, connections=4)  # what is made once is made
+        yield target
+        assert process.faults() == []
+
+
+@pytest.mark.timeout(300)
+def test_ten_times_the_capacity_is_answered_as_far_as_it_goes(target: Target) -> None:
+    rounds: list[Round] = []
+    while len(rounds) < ROUNDS and not (rounds and rounds[-1].holds):
+        rounds.append(target.round())
+        print(rounds[-1])
+
+    for each in rounds:
+        assert set(each.under_load.milliseconds) == {200, 503}
+        assert (each.under_load.broken, each.under_load.wordless) == ({}, 0)
+        assert each.growth < MOST_GROWTH
+    assert rounds[-1].holds
