@@ -22,6 +22,8 @@ class Reach(StrEnum):
     PROJECT = "project"
     PERSON = "person"
     PERSON_OR_ADMIN = "person or admin"
+    ADMINISTERED = "administered"
+    """In a project, and an administrator's to change: whoever sees it is told so, and nobody else."""
     EVERYTHING = "everything"
     """The right itself is enough; what does not exist is still not found."""
     FILTER = "filter"
@@ -136,6 +138,11 @@ def _in_project(need: Need, actor: Actor, thing: Thing) -> int:
     return 200 if need.project is None or role.covers(need.project) else 403
 
 
+def _administered(need: Need, actor: Actor, thing: Thing) -> int:
+    status = _in_project(need, actor, thing)
+    return 403 if status == 200 and actor.role is not Role.ADMIN else status
+
+
 def _of_person(need: Need, actor: Actor, thing: Thing) -> int:
     if thing.whose is Whose.RANDOM or thing.account != actor.account:
         return need.hidden
@@ -159,6 +166,7 @@ def _list_of_person(need: Need, actor: Actor, thing: Thing) -> int:
 
 _JUDGES: dict[Reach, Callable[[Need, Actor, Thing], int]] = {
     Reach.PROJECT: _in_project,
+    Reach.ADMINISTERED: _administered,
     Reach.PERSON: _of_person,
     Reach.PERSON_OR_ADMIN: _of_person_or_admin,
     Reach.EVERYTHING: _of_anybody,

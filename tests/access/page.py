@@ -9,7 +9,7 @@ from api_server.auth.permissions import RULES, Action, Rule
 from api_server.main import create_app as create_api
 from api_server.settings import Settings as ApiSettings
 from ml_service.app import create_app as create_ml
-from ml_service.serving.access import PREDICTING, READING, Purpose
+from ml_service.serving.access import OPERATING, PREDICTING, READING, Purpose
 from ml_service.settings import Settings as MlSettings
 from tests.access.routes import Route, routes_of
 
@@ -43,10 +43,10 @@ editor reads and predicts, and no more.
 
 A key acts for the account that made it, and never may more than that account may now. A scope includes no other.
 **`predict`**: predictions, and what a model wants as input. **`read`**: everything that reads. **`write`**: creating,
-changing, training and deleting. **`deploy`**: deploying, rolling back and retiring. **`audit`**: the audit log, for a
-key of an administrator. No key manages accounts, sessions, keys, members or quotas. A key may be bound to one project:
-other projects do not exist for it, also if it is an administrator's, and it creates none. One that is bound to an
-endpoint predicts there only.
+changing, training and deleting. **`deploy`**: deploying, rolling back and retiring, and, for a key of an
+administrator, unloading and reloading models. **`audit`**: the audit log, for a key of an administrator. No key manages
+accounts, sessions, keys, members or quotas. A key may be bound to one project: other projects do not exist for it, also
+if it is an administrator's, and it creates none. One that is bound to an endpoint predicts there only.
 """
 
 ACTIONS = """
@@ -65,20 +65,24 @@ ML_ROUTES = """
 ## Routes of ml-service
 
 It asks api-server who calls, what the credential is for, and in which projects. The demo models answer anybody; for
-any other model the caller needs to be a viewer of its project. `/models` and `/stats` answer everybody, with the models
-that the caller may ask; a credential that is sent must hold.
+any other model the caller needs to be a viewer of its project, and an administrator to unload or reload it. `/models`
+and `/stats` answer everybody, with the models that the caller may ask; a credential that is sent must hold. A model's
+page (`/models/{model}/docs`) is the same for every name, and knows nothing of the model itself.
 
 """
 
-PURPOSES: dict[str, Purpose] = {
+PURPOSES: dict[str, Purpose | None] = {
     "/predict/": PREDICTING,
+    "/models/{model}/unload": OPERATING,
+    "/models/{model}/reload": OPERATING,
+    "/models/{model}/docs": None,
     "/models/": READING,
     "/models": READING,
     "/stats": READING,
 }
-"""By how a path begins; the first that fits."""
+"""By how a path begins; the first that fits. None: it asks nobody."""
 
-OPEN_PATHS = ("/health", "/docs", "/redoc", "/openapi.json", "/metrics")
+OPEN_PATHS = ("/models/{model}/docs", "/health", "/docs", "/redoc", "/openapi.json", "/metrics")
 NOWHERE = "nowhere:1"
 
 

@@ -12,6 +12,7 @@ from tests.access.needs import (
     DELETE_PROJECT,
     DEPLOY,
     EDIT,
+    HISTORY_OF,
     IN_A_PROJECT,
     KEYS,
     LEAVE,
@@ -252,6 +253,8 @@ SERVING = (
         "model",
         params={"model_id": "{thing}"},
     ),
+    api("GET /predictions", READ_FILTERED, "project", params={"project_id": "{thing}"}),
+    api("GET /predictions", HISTORY_OF, "account", params={"user_id": "{thing}"}),
     api("GET /predictions/{prediction_id}", OWN_HISTORY, "prediction"),
 )
 

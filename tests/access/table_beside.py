@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.access.asks import ROW, Ask, ml
-from tests.access.needs import ASK_ABOUT, PREDICT
+from tests.access.needs import ASK_ABOUT, OPERATE, PREDICT
 from tests.access.oracle import INTERNAL, OPEN, OPEN_OR_HELD, Need
 
 _PREDICT = {"input_data": ROW}
@@ -48,9 +48,13 @@ _OF_ML: tuple[tuple[str, Need, Any], ...] = (
     ("POST /predict/{model}/versions/{version}/batch", PREDICT, {"inputs": [ROW]}),
     ("GET /models/{model}", ASK_ABOUT, None),
     ("GET /models/{model}/openapi.json", ASK_ABOUT, None),
+    ("POST /models/{model}/unload", OPERATE, None),
+    ("POST /models/{model}/reload", OPERATE, None),
 )
 ML = (
     *(ml(route, need, kind, json=body) for kind in ("model", "endpoint") for route, need, body in _OF_ML),
     ml("GET /models", OPEN_OR_HELD),
     ml("GET /stats", OPEN_OR_HELD),
+    # The page knows nothing: it asks the others with its reader's credential.
+    ml("GET /models/{model}/docs", OPEN, path={"model": "{model}"}),
 )

@@ -120,3 +120,35 @@ class TestDashboards:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             administrator.ask("SET ROLE mlp_grafana", "DELETE FROM jobs", "SELECT 1")
         assert administrator.ask("SET ROLE mlp_grafana", "SELECT count(*) FROM jobs") is not None
+
+
+class TestHistoryOfPredictions:
+    OLD_USER = (
+        "INSERT INTO users (id, email, username, password_hash, role, is_active, revision)"
+        " VALUES ('00000000-0000-4000-8000-000000000001', 'old@example.com', 'old', 'x', 'user', true, 1)"
+    )
+    OLD_ANSWERS = (
+        '{"prediction": "yes", "confidence_score": 0.75, "metadata": {"warnings": [{"code": "out_of_range"}]}}',
+        '{"prediction": 12.5, "confidence_score": null, "metadata": {"warnings": []}}',
+        '{"prediction": true, "confidence_score": 1, "metadata": {"warnings": []}}',
+    )
+
+    def test_is_found_by_what_answers_of_before_say(
+        self, alembic: Config, administrator: Administrator
+    ) -> None:
+        answers = ", ".join(
+            f"(gen_random_uuid(), '00000000-0000-4000-8000-000000000001', 'm', 1, '{{}}', '{each}')"
+            for each in self.OLD_ANSWERS
+        )
+        insert = "INSERT INTO predictions (id, user_id, model_id, model_version, input_data, answer) VALUES "
+        command.downgrade(alembic, "0005")
+        administrator.ask(self.OLD_USER, insert + answers, "SELECT 1")
+        command.upgrade(alembic, "0006")
+
+        found = administrator.ask(
+            "SELECT concat_ws(' ', prediction, coalesce(confidence::text, 'none'), is_warned) FROM predictions"
+        )
+
+        assert found == {"yes 0.75 t", "12.5 none f", "true 1 f"}
+        command.upgrade(alembic, "head")
+        administrator.ask("TRUNCATE users CASCADE", "SELECT 1")

@@ -151,11 +151,16 @@ def make_sessions(engine: AsyncEngine, **known: object) -> Sessions:
 
 
 @asynccontextmanager
-async def transaction(sessions: Sessions) -> AsyncIterator[AsyncSession]:
-    """One transaction outside a request's own; a Postgres that is away is a 503, not a 500."""
+async def transaction(sessions: Sessions, *, of_one_statement: bool = False) -> AsyncIterator[AsyncSession]:
+    """One transaction outside a request's own; a Postgres that is away is a 503, not a 500.
+
+    of_one_statement: it is a transaction by itself, so that Postgres need not be told of a beginning and an end.
+    """
     try:
         async with sessions() as session:
             async with session.begin():
+                if of_one_statement:
+                    await session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
                 yield session
                 for step in session.info.pop(_BEFORE_COMMIT, ()):
                     await step(session)
@@ -200,7 +205,8 @@ class ChangedAtOnce(Problem):
         )
 
 
-def get_sessions(request: Request) -> Sessions:
+async def get_sessions(request: Request) -> Sessions:
+    """It waits for nothing; were it no coroutine, FastAPI would run it in a thread for every request."""
     sessions: Sessions = request.state.sessions
     return sessions
 

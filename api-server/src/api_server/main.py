@@ -120,7 +120,7 @@ def create_app(settings: Settings) -> FastAPI:
         tags=TAGS,
     )
     app.state.rate_limits = rate_limits
-    check_json_bodies(app)
+    check_json_bodies(app, but_for={PREFIX + predictions.router.prefix})
     for room in ROOMS:
         app.include_router(room.router, prefix=PREFIX)
     for internal in (projects_internal, jobs_internal, deployments_internal):
@@ -150,7 +150,8 @@ def _checks(engine: AsyncEngine, broker: redis.asyncio.Redis, store: ObjectStore
 def main() -> None:
     settings = Settings.from_environment()
     set_up_logging("api-server", level=settings.log_level, log_format=settings.log_format)
-    serve(create_app(settings), host=settings.api_host, port=settings.api_port)
+    app = create_app(settings)
+    serve(app, host=settings.api_host, port=settings.api_port, draining=app.state.draining)
 
 
 if __name__ == "__main__":

@@ -2,18 +2,23 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 from urllib.parse import quote
 
 import httpx2
-from fastapi import Response
+import structlog
 
 from api_server.audit_trail import Who
 from api_server.settings import Settings
-from platform_kit.contract.prediction import Prediction
-from platform_kit.plumbing.problems import MEDIA_TYPE, Unavailable
+from platform_kit.contract.problem import ProblemDetail
+from platform_kit.plumbing.problems import Unavailable
 
 PASSED_ON = ("authorization", "x-api-key")
+KEPT = ("retry-after", "www-authenticate")
+IDLE_SECONDS = 3.0
+"""Less than ml-service keeps an idle connection: a request that meets its end would fail."""
+
+log = structlog.get_logger(__name__)
 
 
 class MlServiceAway(Unavailable):
@@ -23,12 +28,20 @@ class MlServiceAway(Unavailable):
         super().__init__("The prediction service does not answer; nothing was predicted. Please try again.")
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """What ml-service said instead of an answer, in its own words."""
+
+    detail: ProblemDetail
+    headers: dict[str, str]
+
+
 class MlClient:
     def __init__(self, settings: Settings) -> None:
         self._http = httpx2.AsyncClient(
             base_url=settings.ml_internal_url,
             timeout=httpx2.Timeout(30, connect=2),
-            limits=httpx2.Limits(max_connections=100),
+            limits=httpx2.Limits(max_connections=100, keepalive_expiry=IDLE_SECONDS),
         )
 
     async def close(self) -> None:
@@ -39,9 +52,9 @@ class MlClient:
         return "answers"
 
     async def predict(
-        self, ref: str, row: dict[str, Any], *, headers: Mapping[str, str], who: Who
-    ) -> Prediction | Response:
-        """Ask for one prediction, with the caller's credential; a refusal is returned as ml-service worded it.
+        self, ref: str, body: bytes, *, headers: Mapping[str, str], who: Who
+    ) -> bytes | Refusal:
+        """Ask for one prediction, with the caller's credential. The answer is what ml-service sent, byte for byte.
 
         Raises MlServiceAway when there is no answer.
         """
@@ -49,8 +62,6 @@ class MlClient:
         # The id of this request also where the caller sent none: a refusal of ml-service names it.
         known = {"X-Request-ID": who.request_id, "X-Forwarded-For": who.address}
         passed_on |= {name: value for name, value in known.items() if value is not None}
-        # json.dumps keeps NaN and Infinity, so that ml-service can name the field that holds them.
-        body = json.dumps(row).encode()
         try:
             answer = await self._http.post(
                 f"/predict/{quote(ref, safe='')}",
@@ -59,13 +70,14 @@ class MlClient:
             )
         except httpx2.TransportError as error:
             raise MlServiceAway from error
-        if answer.status_code != 200:
-            kept = {
-                name: answer.headers[name]
-                for name in ("retry-after", "www-authenticate")
-                if name in answer.headers
-            }
-            return Response(
-                answer.content, status_code=answer.status_code, media_type=MEDIA_TYPE, headers=kept
-            )
-        return Prediction.model_validate_json(answer.content)
+        return answer.content if answer.status_code == 200 else _refusal(answer)
+
+
+def _refusal(answer: httpx2.Response) -> Refusal:
+    try:
+        # By way of Python: half a surrogate pair that it quotes would not be read otherwise.
+        detail = ProblemDetail.model_validate(json.loads(answer.content))
+    except ValueError as error:
+        log.warning("ml_service.no_problem", status=answer.status_code)
+        raise MlServiceAway from error
+    return Refusal(detail, {name: answer.headers[name] for name in KEPT if name in answer.headers})

@@ -70,22 +70,25 @@ async def fetch_page(
     *,
     sortable: Sortable,
     id_column: InstrumentedAttribute[UUID],
-    with_total: bool = True,
+    most_counted: int | None = None,
 ) -> Rows[T]:
     """Run `statement` for one page, sorted by one of `sortable` and then by id.
 
-    with_total: not for a table that only grows, where counting takes longer with every day.
+    most_counted: of more rows than that there is no total; 0: there is none. For tables that only grow, where counting
+    takes longer with every day.
     """
     column = sortable.get(params.field)
     if column is None:
         raise _bad("sort", params.sort, f"one of: {', '.join(sortable)}, with or without `-`")
-    total = await _count(session, statement) if with_total else None
-    if params.cursor is not None:
-        statement = statement.where(_after(params, column, id_column))
     order = (column.desc(), id_column.desc()) if params.descending else (column, id_column)
-    found = list((await session.scalars(statement.order_by(*order).limit(params.limit + 1))).all())
+    page = statement.order_by(*order).limit(params.limit + 1)
+    if params.cursor is not None:
+        page = page.where(_after(params, column, id_column))
+    found = list((await session.scalars(page)).all())
     items = found[: params.limit]
     more = len(found) > params.limit
+    is_all = params.cursor is None and not more
+    total = len(items) if is_all and most_counted != 0 else await _count(session, statement, most_counted)
     cursor = (
         _encode(params.sort, getattr(items[-1], column.key), getattr(items[-1], id_column.key))
         if more
@@ -94,8 +97,12 @@ async def fetch_page(
     return Rows(items=items, next_cursor=cursor, total=total)
 
 
-async def _count(session: AsyncSession, statement: Select[Any]) -> int:
-    return await session.scalar(select(func.count()).select_from(statement.order_by(None).subquery())) or 0
+async def _count(session: AsyncSession, statement: Select[Any], most: int | None) -> int | None:
+    if most == 0:
+        return None
+    rows = statement.order_by(None).limit(None if most is None else most + 1).subquery()
+    total = await session.scalar(select(func.count()).select_from(rows)) or 0
+    return total if most is None or total <= most else None
 
 
 def _after(

@@ -32,7 +32,7 @@ async def list_entries(
         statement = statement.where(AuditEntry.created_at < filters.until)
     sortable = {"created_at": AuditEntry.created_at}
     return await fetch_page(
-        session, statement, params, sortable=sortable, id_column=AuditEntry.id, with_total=False
+        session, statement, params, sortable=sortable, id_column=AuditEntry.id, most_counted=0
     )
 
 

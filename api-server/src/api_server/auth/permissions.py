@@ -37,6 +37,7 @@ class Action(StrEnum):
     MODEL_TRAIN = "model:train"
     MODEL_CHANGE = "model:change"
     MODEL_DELETE = "model:delete"
+    MODEL_OPERATE = "model:operate"
     JOB_READ = "job:read"
     JOB_CANCEL = "job:cancel"
     JOB_PRIORITIZE = "job:prioritize"
@@ -109,6 +110,7 @@ RULES: dict[Action, Rule] = {
     Action.MODEL_TRAIN: Rule("train models", _MAKER, _EDITOR, Scope.WRITE, True),
     Action.MODEL_CHANGE: Rule("describe models", _MAKER, _EDITOR, Scope.WRITE),
     Action.MODEL_DELETE: Rule("delete models", _MAKER, _EDITOR, Scope.WRITE),
+    Action.MODEL_OPERATE: Rule("unload and reload models in memory", _ADMIN, _VIEWER, Scope.DEPLOY),
     Action.JOB_READ: Rule("read and follow jobs", _USER, _VIEWER, Scope.READ),
     Action.JOB_CANCEL: Rule("cancel jobs", _MAKER, _EDITOR, Scope.WRITE),
     Action.JOB_PRIORITIZE: Rule("change a waiting job's priority", _MAKER, _EDITOR, Scope.WRITE),

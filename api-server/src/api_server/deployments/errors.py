@@ -5,6 +5,10 @@ class NothingToDeploy(Problem):
     status, title = 409, "Nothing to deploy"
 
 
+class OptionsDoNotFit(Problem):
+    status, title = 422, "Options do not fit"
+
+
 class DeploymentRefused(Problem):
     status, title = 409, "Deployment refused"
 

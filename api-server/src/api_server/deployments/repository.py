@@ -145,26 +145,29 @@ async def served_at(session: AsyncSession, model_id: UUID, moment: datetime) -> 
 
 
 async def previous(session: AsyncSession, current: Deployment) -> Deployment | None:
-    """The last deployment of another version that has served before the current one."""
+    """The last deployment of another version, or with another config, that has served before the current one."""
     return await session.scalar(
         select(Deployment)
         .where(
             Deployment.model_id == current.model_id,
             Deployment.status == DeploymentStatus.SUPERSEDED,
             Deployment.deployed_at.is_not(None),
-            Deployment.version != current.version,
+            or_(Deployment.version != current.version, Deployment.config != current.config),
         )
         .order_by(Deployment.ended_at.desc())
         .limit(1)
     )
 
 
-async def supersede_coming(session: AsyncSession, model_id: UUID, *, reason: str) -> None:
-    await session.execute(
+async def supersede_coming(session: AsyncSession, model_id: UUID, *, reason: str) -> int:
+    """Returns how many there were."""
+    coming = await session.execute(
         update(Deployment)
         .where(Deployment.model_id == model_id, Deployment.status.in_(COMING))
         .values(status=DeploymentStatus.SUPERSEDED, reason=reason, ended_at=func.now())
+        .returning(Deployment.id)
     )
+    return len(coming.all())
 
 
 async def lock_pending(session: AsyncSession) -> Sequence[Deployment]:

@@ -58,7 +58,7 @@ async def deploy(
     wish = body or DeployIn()
     async with transaction(sessions) as session:
         deployment, model = await service.deploy(
-            session, actor, model_id, version=wish.version, config=wish.config.model_dump(mode="json")
+            session, actor, model_id, version=wish.version, options=wish.config
         )
     return await _awaited(request, sessions, deployment, model)
 
@@ -120,7 +120,7 @@ async def retire(name: str, session: SessionDep, actor: Retirer) -> None:
 @router.post(
     "/endpoints/{name}/rollback",
     name="roll_back",
-    summary="Serve the version before; waits until it answers, at most 30 s",
+    summary="Serve what was served before; waits until it answers, at most 30 s",
     responses=problems(401, 403, 404, 409),
 )
 async def roll_back(name: str, request: Request, sessions: SessionsDep, actor: RollerBack) -> DeployOut:

@@ -1,4 +1,5 @@
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -7,21 +8,29 @@ from api_server.deployments.models import Deployment, DeploymentStatus
 from api_server.registry.models import Model
 from platform_kit.contract.artifact import Task
 from platform_kit.contract.numbers import VersionNumberInJson
+from platform_kit.contract.serving_options import ServingOptions
 
-
-class DeployConfig(BaseModel):
-    """How a deployment answers. It has no options yet; an unknown one is refused, not ignored."""
-
-    model_config = ConfigDict(extra="forbid")
+_CONFIG = "how it answers: the options that were given; what is left out is at its default"
 
 
 class DeployIn(BaseModel):
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{}, {"version": 2}]})
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {},
+                {"version": 2},
+                {"config": {"threshold": 0.3, "positive_class": "yes", "abstain_below": 0.6}},
+            ]
+        },
+    )
 
     version: VersionNumberInJson | None = Field(
         default=None, description="left out: the newest, also one still in training"
     )
-    config: DeployConfig = Field(default_factory=DeployConfig)
+    config: ServingOptions = Field(
+        default_factory=ServingOptions, description="how it answers; left out: as the model itself does"
+    )
 
 
 class DeployOut(BaseModel):
@@ -36,6 +45,7 @@ class DeployOut(BaseModel):
 
 
 class DeploymentOut(DeployOut):
+    config: dict[str, Any] = Field(description=_CONFIG)
     reason: str | None = Field(description="why it failed or ended")
     created_at: datetime
     deployed_at: datetime | None
@@ -52,6 +62,7 @@ class EndpointOut(BaseModel):
     model_type: Task
     project_id: UUID
     version: int | None = Field(description="what answers now; null: nothing does")
+    config: dict[str, Any] | None = Field(description=_CONFIG)
     deployment_id: UUID | None
     deployed_at: datetime | None
 
@@ -64,6 +75,7 @@ def deployment_out(deployment: Deployment, model: Model, public_ml_url: str) -> 
         deployment_id=deployment.id,
         endpoint=model.endpoint,
         url=endpoint_url(public_ml_url, model.endpoint),
+        config=deployment.config,
         reason=deployment.reason,
         created_at=deployment.created_at,
         deployed_at=deployment.deployed_at,
@@ -80,6 +92,7 @@ def endpoint_out(model: Model, serving: Deployment | None, public_ml_url: str) -
         model_type=Task(model.model_type),
         project_id=model.project_id,
         version=serving.version if serving else None,
+        config=serving.config if serving else None,
         deployment_id=serving.id if serving else None,
         deployed_at=serving.deployed_at if serving else None,
     )

@@ -19,13 +19,16 @@ from api_server.deployments.errors import (
     EndpointNotFound,
     NothingToDeploy,
     NothingToRollBackTo,
+    OptionsDoNotFit,
 )
 from api_server.deployments.models import Deployment, DeploymentStatus
 from api_server.pagination import PageParams, Rows
 from api_server.projects import service as projects
 from api_server.registry import service as registry
-from api_server.registry.models import Model, ModelStatus
+from api_server.registry.models import Model, ModelStatus, ModelVersion
 from api_server.settings import Settings
+from platform_kit.contract.artifact import Manifest, canonical_json
+from platform_kit.contract.serving_options import ServingOptions
 
 POLL_SECONDS = 0.05
 
@@ -33,13 +36,15 @@ Known = tuple[Deployment, Model]
 
 
 async def deploy(
-    session: AsyncSession, actor: Actor, model_id: UUID, *, version: int | None, config: dict[str, Any]
+    session: AsyncSession, actor: Actor, model_id: UUID, *, version: int | None, options: ServingOptions
 ) -> Known:
     """Ask for a version to be served; without `version` the newest, also one that is still in training.
 
-    Raises NothingToDeploy when there is no version and none is coming.
+    Raises NothingToDeploy when there is no version and none is coming, OptionsDoNotFit. Whether options fit a version
+    that is still to come, the replicas find out.
     """
     model = await registry.require(session, actor, model_id, Action.DEPLOYMENT_DEPLOY)
+    config = options.model_dump(mode="json", exclude_defaults=True)
     if version is None and model.status == ModelStatus.TRAINING:
         return await _deploy(session, actor, model, version=None, config=config), model
     number = version or model.latest_version
@@ -47,20 +52,21 @@ async def deploy(
         raise NothingToDeploy(
             f"The model has no version and none is in training; POST /api/v1/models/{model.id}/train first."
         )
-    await registry.version_of(session, model, number)
+    _require_fitting(options, await registry.version_of(session, model, number))
     current = (await repository.serving(session, [model.id])).get(model.id)
-    if current is not None and current.version == number and current.config == config:
+    if current is not None and _is_the_same(current, number, config):
+        await _keep(session, actor, model, current)
         return current, model
     return await _deploy(session, actor, model, version=number, config=config), model
 
 
 async def roll_back(session: AsyncSession, actor: Actor, endpoint: str) -> Known:
-    """Ask for the version that served before the current one."""
+    """Ask for what served before the current deployment: another version, or the same one with other options."""
     model = await _endpoint(session, actor, endpoint, Action.DEPLOYMENT_ROLL_BACK)
     current = (await repository.serving(session, [model.id])).get(model.id)
     before = await repository.previous(session, current) if current else None
     if before is None:
-        raise NothingToRollBackTo("No other version has served at this endpoint before.")
+        raise NothingToRollBackTo("Nothing else has served at this endpoint before.")
     wish = await _wish(session, actor, model, version=before.version, config=before.config, is_rollback=True)
     record(session, actor.who, deed(Action.DEPLOYMENT_ROLL_BACK, model, wish))
     return wish, model
@@ -155,6 +161,27 @@ async def _endpoint(session: AsyncSession, actor: Actor, name: str, action: Acti
     return model
 
 
+def _require_fitting(options: ServingOptions, version: ModelVersion) -> None:
+    manifest = Manifest.model_validate(version.manifest)
+    issues = options.issues(contract=manifest.contract, task=manifest.task, classes=manifest.classes)
+    if issues:
+        named = ", ".join(dict.fromkeys(each.pointer for each in issues))
+        detail = f"These options make no sense for version {version.version}; please mend {named}."
+        raise OptionsDoNotFit(detail, errors=issues)
+
+
+def _is_the_same(current: Deployment, number: int, config: dict[str, Any]) -> bool:
+    """Compared as JSON: in Python a class that is answered as 1 and one that is answered as true would be equal."""
+    return current.version == number and canonical_json(current.config) == canonical_json(config)
+
+
+async def _keep(session: AsyncSession, actor: Actor, model: Model, current: Deployment) -> None:
+    """What is served is what was asked for last, so nothing that is still coming may replace it."""
+    if await repository.supersede_coming(session, model.id, reason="what is served was asked for again"):
+        await repository.bump_generation(session)
+        record(session, actor.who, deed(Action.DEPLOYMENT_DEPLOY, model, current))
+
+
 async def _deploy(
     session: AsyncSession, actor: Actor, model: Model, *, version: int | None, config: dict[str, Any]
 ) -> Deployment:
@@ -190,13 +217,17 @@ async def _wish(
 
 
 def deed(action: str, model: Model, deployment: Deployment | None) -> Deed:
-    """version: null for a deployment that waits for a training, and where nothing was served."""
+    """version: null for a deployment that waits for a training, and where nothing was served. config: its options."""
     return Deed(
         action,
         "deployment" if deployment else "endpoint",
         str(deployment.id) if deployment else model.endpoint,
         project_id=model.project_id,
-        details={"endpoint": model.endpoint, "version": deployment.version if deployment else None},
+        details={
+            "endpoint": model.endpoint,
+            "version": deployment.version if deployment else None,
+            **({"config": deployment.config} if deployment and deployment.config else {}),
+        },
     )
 
 

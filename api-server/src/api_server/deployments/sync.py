@@ -38,16 +38,17 @@ async def look_up(session: AsyncSession, ref: str, version: int | None) -> Model
     model = await registry.find_by_ref(session, ref)
     if model is None:
         return None
-    found = None
+    found, serving = None, None
     if version is not None:
         found = await registry.find_version(session, model.id, version)
+        serving = (await repository.serving(session, [model.id])).get(model.id)
     return ModelLookup(
         model_id=model.id,
         name=model.name,
         endpoint=model.endpoint,
         project_id=model.project_id,
         status=model.status,
-        version=_served(model, found, None) if found else None,
+        version=_pinned(model, found, serving) if found else None,
     )
 
 
@@ -75,7 +76,8 @@ async def _move_endpoint(session: AsyncSession, model: Model, deployment: Deploy
     if current is not None:
         ended = DeploymentStatus.ROLLED_BACK if deployment.is_rollback else DeploymentStatus.SUPERSEDED
         current.status, current.ended_at = ended, now
-        current.reason = f"version {deployment.version} was deployed"
+        anew = " with other options" if deployment.version == current.version else ""
+        current.reason = f"version {deployment.version} was deployed{anew}"
         await session.flush()
     deployment.status, deployment.deployed_at, deployment.reason = DeploymentStatus.DEPLOYED, now, None
     model.deployed_version = deployment.version
@@ -109,6 +111,13 @@ async def _record_failed(session: AsyncSession, deployment: Deployment) -> None:
 
 async def _version_of(session: AsyncSession, job_id: UUID | None) -> ModelVersion | None:
     return await registry.version_of_job(session, job_id) if job_id else None
+
+
+def _pinned(model: Model, version: ModelVersion, serving: Deployment | None) -> ServedVersion:
+    """The version that is deployed answers a pinned request as its endpoint does; any other one as it was trained."""
+    is_deployed = serving is not None and serving.version == version.version
+    served = _served(model, version, None)
+    return served.model_copy(update={"config": serving.config}) if serving and is_deployed else served
 
 
 def _served(model: Model, version: ModelVersion, deployment: Deployment | None) -> ServedVersion:

@@ -5,6 +5,8 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from api_server.predictions.models import PredictionRecord
+from platform_kit.contract.moments import Moment
+from platform_kit.contract.numbers import VersionNumber
 from platform_kit.contract.prediction import Prediction, PredictionRequest
 
 
@@ -27,9 +29,24 @@ class PredictIn(PredictionRequest):
 
     model_id: str = Field(min_length=1, max_length=200, description="a model's id or its endpoint's name")
 
-    def row(self) -> dict[str, Any]:
-        """The request as ml-service takes it."""
-        return self.model_dump(exclude={"model_id"})
+
+class PredictionFilter(BaseModel):
+    """Parameters of a query; all that are given have to hold."""
+
+    model_config = ConfigDict(frozen=True, protected_namespaces=())
+
+    model_id: str | None = Field(default=None, description="a model's id or its endpoint's name")
+    model_version: VersionNumber | None = None
+    project_id: UUID | None = Field(default=None, description="of the model")
+    user_id: UUID | None = Field(default=None, description="for administrators: whose; left out: everybody's")
+    since: Moment | None = Field(default=None, description="at this moment or later")
+    until: Moment | None = Field(default=None, description="before this moment")
+    prediction: str | None = Field(
+        default=None, description="exactly this answer, spelt as a key of `probabilities`: `yes`, `1`, `true`"
+    )
+    min_confidence: float | None = Field(default=None, ge=0, le=1)
+    max_confidence: float | None = Field(default=None, ge=0, le=1)
+    warned: bool | None = Field(default=None, description="whether the answer came with warnings")
 
 
 class RecordOut(BaseModel):

@@ -114,7 +114,7 @@ async def list_activity(
     # Entries are numbered as time goes by, and by its number an index finds the newest of a project.
     sortable = {"created_at": AuditEntry.seq}
     return await fetch_page(
-        session, statement, params, sortable=sortable, id_column=AuditEntry.id, with_total=False
+        session, statement, params, sortable=sortable, id_column=AuditEntry.id, most_counted=0
     )
 
 
