@@ -28,7 +28,7 @@ QUICK = {
 class Stack:
     def __init__(self, data_dir: Path, *, settings: Mapping[str, str] = QUICK) -> None:
         self.data_dir, self._settings = data_dir, dict(settings)
-        self.api_url, self.ml_url = (f"http://127.0.0.1:{_free_port()}" for _ in range(2))
+        self.api_url, self.ml_url = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
         self.log = data_dir.parent / f"{data_dir.name}.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -124,7 +124,7 @@ class Stack:
         return content
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 
+import httpx2
 import pytest
 
 from tests.end_to_end.stack import Stack
@@ -24,6 +25,8 @@ from tests.verify.scene import Scene
 pytestmark = pytest.mark.timeout(180)
 
 LONGEST_OUTAGE_SECONDS = 10.0
+KEPT_ON_DISK_SECONDS = 2.5
+"""After so long ml-service has written down whom it knows."""
 IN_THE_LOOP = ["postgres", "redis-broker", "redis-cache", "s3", "api-server", "ml-service"]
 BESIDE_IT = ["relay", "worker-ml", "worker-data", "worker-general", "beat", "flower"]
 """What becomes of jobs without them is in `tests/faults`."""
@@ -100,3 +103,37 @@ class TestOutages:
                 os.kill(pid, signal.SIGCONT)
 
         assert {each["confidence_score"] for each in during} == {before["confidence_score"]}
+
+    def test_callers_who_are_known_are_answered_by_a_service_that_starts_while_all_others_are_away(
+        self, stack: Stack, scene: Scene
+    ) -> None:
+        row, endpoint = scene.rows[1].features, scene.model["endpoint"]
+        before = body_of(scene.maker.predict(endpoint, row, explain=True))
+        stranger = scene.newcomer()
+        time.sleep(KEPT_ON_DISK_SECONDS)
+        away = ("postgres", "api-server", "s3", "redis-broker", "redis-cache")
+        frozen = [stack.pids()[name] for name in away]
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            stack.await_return("ml-service", old_pid=stack.kill("ml-service"))
+            during = body_of(_once_it_listens(scene.maker, endpoint, row))
+            refused = stranger.predict(endpoint, row)
+        finally:
+            for pid in frozen:
+                os.kill(pid, signal.SIGCONT)
+
+        assert during["confidence_score"] == before["confidence_score"]
+        assert during["explanation"] == before["explanation"]
+        assert (refused.status_code, refused.json()["code"]) == (503, "control_plane_unavailable")
+        assert int(refused.headers["Retry-After"]) > 0
+
+
+def _once_it_listens(caller: Caller, endpoint: str, row: Json) -> httpx2.Response:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return caller.predict(endpoint, row, explain=True)
+        except httpx2.TransportError:
+            assert time.monotonic() < deadline, "ml-service did not come back"
+            time.sleep(0.1)

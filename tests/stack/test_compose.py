@@ -228,6 +228,10 @@ class TestVariables:
     def test_stand_in_the_example_with_the_same_default(self, documented: dict[str, str]) -> None:
         composite = {"DATABASE_URL", "DATABASE_OWNER_URL", "BROKER_URL", "CACHE_URL"}  # our own, unless given
         composite.add("TRUSTED_PROXIES")  # nginx, which is all that containers are reached through
+        composite |= {
+            "DRAIN_SECONDS",
+            "MODEL_CACHE_BYTES",
+        }  # replicas come and go; the container has its limit
         of_the_commands = {"REVISION", "TLS_DIGEST"}
         for name, default in re.findall(r"\$\{([A-Z0-9_]+):-([^${}]*)\}", TEXT):
             assert name in documented or name in of_the_commands, name

@@ -68,7 +68,7 @@ app.get("/")(lambda: {})
 with TestClient(app) as client:
     client.get("/")
 for metric in vars(metrics).values():
-    if getattr(metric, "_labelnames", ()):
+    if getattr(metric, "_labelnames", ()) and not metric._labelvalues:
         metric.labels(*metric._labelnames)
 print(json.dumps([[sample.name, sorted(sample.labels)] for each in REGISTRY.collect() for sample in each.samples]))
 """

@@ -155,6 +155,73 @@ def warnings(scene: Scene) -> str:
     return "an unknown airline and 99 999 miles: 200 with two warnings; a row of the file has none"
 
 
+@promise("S53 P8", "a repeated request is answered from the cache, and with what the model says")
+def cached(scene: Scene) -> str:
+    row, model = scene.rows[7].features, scene.model["endpoint"]
+    fresh = expect_status(scene.maker.predict(model, row, use_cache=False, return_probabilities=True), 200)
+    expect(not fresh["metadata"]["cache_used"], "the cache answers a request that does not want it")
+    expect_status(scene.maker.predict(model, row), 200)
+    names = list(reversed(row))
+    turned = {name: row[name] for name in names}
+    again = expect_status(scene.maker.predict(model, turned, return_probabilities=True), 200)
+    expect(again["metadata"]["cache_used"], "a repeated row, in another order, is not found in the cache")
+    expect(again["probabilities"] == fresh["probabilities"], f"{again} is not {fresh}")
+    expect(again["prediction_id"] != fresh["prediction_id"], "two predictions have one id")
+    expect_problem(scene.newcomer().predict(model, row), 404)
+    return "the same numbers, in another order of fields too, under a new id; 404 for a stranger"
+
+
+@promise("P7", "an explanation names the columns, and its parts add up to the model's own score")
+def explained(scene: Scene) -> str:
+    row, model = scene.rows[0].features, scene.model["endpoint"]
+    answer = expect_status(scene.maker.predict(model, row, explain=True), 200)
+    found = answer["explanation"]
+    expect(found["is_exact"], f"it is explained by {found['method']}")
+    expect(set(found["contributions"]) == set(row), f"explained are {sorted(found['contributions'])}")
+    total = found["base_value"] + sum(found["contributions"].values())
+    expect(
+        math.isclose(total, found["raw_score"], rel_tol=1e-9, abs_tol=1e-9),
+        f"base and contributions add up to {total}, not {found['raw_score']}",
+    )
+    share = 1 / (1 + math.exp(-found["raw_score"]))
+    expect(
+        math.isclose(share, answer["confidence_score"], abs_tol=1e-9),
+        f"a score of {found['raw_score']} is not a probability of {answer['confidence_score']}",
+    )
+    return f"{found['method']}: {found['reasons'][0]}"
+
+
+@promise("S59 S61 S62", "a deployment's options are applied, and taken back with it")
+def options(scene: Scene) -> str:
+    caller, row = scene.maker, scene.rows[0].features
+    model = trained(caller, new_model(caller, scene.flights["id"], name="with options"))
+    deploy(caller, model)
+    plain = expect_status(caller.predict(model["id"], row, return_probabilities=True), 200)
+    gap = {name: value for name, value in row.items() if name != "distance_miles"}
+    expect_problem(caller.predict(model["id"], gap), 422)
+    wished = {
+        "labels": {"late": "delayed"},
+        "output_name": "arrives",
+        "fields": {"distance_miles": {"on_missing": "impute"}},
+    }
+    body = {"config": {**wished, "threshold": 0.999999, "positive_class": "on_time"}}
+    expect_status(caller.api("POST", f"/models/{model['id']}/deploy", json=body), 200)
+    changed = expect_status(caller.predict(model["id"], gap), 200)
+    expect(changed["prediction"] == "delayed", f"the answer is {changed['prediction']!r}")
+    expect(changed["outputs"] == {"arrives": "delayed"}, f"outputs are {changed['outputs']}")
+    warned = {(each["field"], each["code"]) for each in changed["metadata"]["warnings"]}
+    expect(warned == {("distance_miles", "missing_field")}, f"warned of {warned}")
+    wrong = {"config": {"fields": {"distanse": {"on_missing": "impute"}}}}
+    expect_problem(caller.api("POST", f"/models/{model['id']}/deploy", json=wrong), 422)
+    expect_status(caller.api("POST", f"/endpoints/{model['endpoint']}/rollback"), 200)
+    back = expect_status(caller.predict(model["id"], row, return_probabilities=True), 200)
+    expect(back["probabilities"] == plain["probabilities"], "after the rollback it answers otherwise")
+    expect_problem(caller.predict(model["id"], gap), 422)
+    return (
+        "threshold, names, an output and a policy; 422 for a field that is not there; gone after a rollback"
+    )
+
+
 @promise("S55", "a model that does not exist is not made up")
 def unknown_models(scene: Scene) -> str:
     for model in ("no-such-model", "00000000-0000-4000-8000-000000000000", "demo_model_3"):
