@@ -1,6 +1,7 @@
 """The prediction service as an application: what it shares, what it runs beside the requests, its routes."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -108,6 +109,9 @@ async def _alive(app: FastAPI, settings: Settings) -> AsyncIterator[dict[str, An
         stats=stats,
     )
     predicting = Predicting(settings)
+    # The libraries' hundreds of thousands of objects stay: nobody need wait while they are looked through again.
+    gc.collect()
+    gc.freeze()
     async with _beside_requests(
         state.run(),
         principals.known.save_forever(),
