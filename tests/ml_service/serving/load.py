@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 PROBLEM = b"application/problem+json"
 PATIENCE_SECONDS = 30.0
+TICK_SECONDS, IDLE_SECONDS = 0.001, 2.0
 
 
 @dataclass(frozen=True)
@@ -95,10 +96,13 @@ def load(url: str, row: dict[str, Any], seconds: float, **facts: Any) -> Load:
 
 
 class Connection(asyncio.Protocol):
-    def __init__(self) -> None:
-        self._transport: asyncio.Transport | None = None
+    """Callbacks alone: tasks and futures would take more of the processor than what is measured."""
+
+    def __init__(self, sender: "Sender") -> None:
+        self._sender = sender
         self._received = b""
-        self.answer: asyncio.Future[tuple[int, bytes]] | None = None
+        self._began: float | None = None
+        self._idle_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -106,36 +110,39 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_open(self) -> bool:
-        return self._transport is not None and not self._transport.is_closing()
+        """A server hangs up on who is silent for long: not while a request is on its way to it."""
+        is_fresh = time.perf_counter() - self._idle_since < IDLE_SECONDS
+        return is_fresh and not self._transport.is_closing()
 
-    def send(self, request: bytes) -> "asyncio.Future[tuple[int, bytes]]":
-        assert self._transport
-        self.answer = asyncio.get_running_loop().create_future()
+    def send(self, request: bytes) -> None:
+        self._began = time.perf_counter()
         self._transport.write(request)
-        return self.answer
 
     def close(self) -> None:
-        if self._transport:
-            self._transport.close()
+        self._transport.close()
 
     def data_received(self, data: bytes) -> None:
         self._received += data
         head, found, body = self._received.partition(b"\r\n\r\n")
-        if not found or len(body) < _length(head):
+        if not found or self._began is None:
             return
-        self._received = b""
-        if self.answer and not self.answer.done():
-            self.answer.set_result((int(head[9:12]), head.lower()))
-        if b"connection: close" in head.lower():
+        head = head.lower()
+        if len(body) < _length(head):
+            return
+        milliseconds = (time.perf_counter() - self._began) * 1000
+        self._received, self._began, self._idle_since = b"", None, time.perf_counter()
+        if b"connection: close" in head:
             self.close()
+        self._sender.answered(self, head, milliseconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self.answer and not self.answer.done():
-            self.answer.set_exception(ConnectionResetError("no answer"))
+        if self._began is not None:
+            self._began = None
+            self._sender.broke(exc or ConnectionResetError())
 
 
 def _length(head: bytes) -> int:
-    after = head.lower().partition(b"content-length:")[2]
+    after = head.partition(b"content-length:")[2]
     return int(after.partition(b"\r\n")[0] or 0)
 
 
@@ -144,8 +151,9 @@ class Sender:
         self._plan, self._request = plan, plan.request
         self._where = urlsplit(plan.url)
         self._idle: deque[Connection] = deque()
+        self._connecting: set[asyncio.Task[None]] = set()
         self._broken: Counter[str] = Counter()
-        self._is_over = False
+        self._under_way, self._is_over = 0, False
         self.outcome = Outcome()
 
     def _end(self) -> None:
@@ -154,61 +162,78 @@ class Sender:
     async def run(self) -> Outcome:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._end)
         began = time.perf_counter()
-        await (self._closed() if self._plan.rate is None else self._open(self._plan.rate))
+        if self._plan.rate is None:
+            for _ in range(self._plan.connections):
+                self._ask()
+            await self._until(began + self._plan.seconds)
+        else:
+            await self._arrive(began, self._plan.rate)
+        self._is_over = True
         self.outcome.seconds = time.perf_counter() - began
+        await self._until(time.perf_counter() + PATIENCE_SECONDS, or_quiet=True)
+        self._broken.update({"no answer": self._under_way} if self._under_way else {})
         self.outcome.broken = dict(self._broken)
         return self.outcome
 
-    async def _closed(self) -> None:
-        ends = time.perf_counter() + self._plan.seconds
+    async def _until(self, moment: float, *, or_quiet: bool = False) -> None:
+        while time.perf_counter() < moment and not (self._is_over and not or_quiet):
+            if or_quiet and not self._under_way:
+                return
+            await asyncio.sleep(TICK_SECONDS)
 
-        async def one() -> None:
-            while time.perf_counter() < ends and not self._is_over:
-                await self._ask()
-
-        await asyncio.gather(*(one() for _ in range(self._plan.connections)))
-
-    async def _open(self, rate: float) -> None:
-        began, asking = time.perf_counter(), set()
+    async def _arrive(self, began: float, rate: float) -> None:
         for number in range(int(rate * self._plan.seconds)):
-            ahead = began + number / rate - time.perf_counter()
-            if ahead > 0:
-                await asyncio.sleep(ahead)
+            due = began + number / rate
+            while (ahead := due - time.perf_counter()) > 0 and not self._is_over:
+                await asyncio.sleep(max(ahead, TICK_SECONDS))
             if self._is_over:
-                break
-            self.outcome.late.append(max(0.0, -ahead) * 1000)
-            task = asyncio.create_task(self._ask())
-            asking.add(task)
-            task.add_done_callback(asking.discard)
-        await asyncio.gather(*asking)
+                return
+            self.outcome.late.append(-ahead * 1000)
+            self._ask()
 
-    async def _ask(self) -> None:
+    def _ask(self) -> None:
+        self._under_way += 1
+        while self._idle:
+            found = self._idle.pop()
+            if found.is_open:
+                found.send(self._request)
+                return
+            found.close()
+        task = asyncio.create_task(self._ask_anew())
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+
+    async def _ask_anew(self) -> None:
+        assert self._where.hostname
+        assert self._where.port
         try:
-            connection = await self._connection()
-            began = time.perf_counter()
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                status, head = await connection.send(self._request)
-        except (OSError, TimeoutError) as error:
-            self._broken[type(error).__name__] += 1
-            return
-        self.outcome.milliseconds.setdefault(status, []).append((time.perf_counter() - began) * 1000)
+            _, made = await asyncio.get_running_loop().create_connection(
+                lambda: Connection(self), self._where.hostname, self._where.port
+            )
+        except OSError as error:
+            self.broke(error)
+        else:
+            made.send(self._request)
+
+    def answered(self, connection: Connection, head: bytes, milliseconds: float) -> None:
+        status = int(head[9:12])
+        self.outcome.milliseconds.setdefault(status, []).append(milliseconds)
         if status == 503 and (PROBLEM not in head or b"\r\nretry-after: " not in head):
             self.outcome.wordless += 1
         if self._plan.fresh:
             connection.close()
         elif connection.is_open:
             self._idle.append(connection)
+        self._over_with_one()
 
-    async def _connection(self) -> Connection:
-        while self._idle:
-            found = self._idle.pop()
-            if found.is_open:
-                return found
-        assert self._where.hostname
-        assert self._where.port
-        loop = asyncio.get_running_loop()
-        _, made = await loop.create_connection(Connection, self._where.hostname, self._where.port)
-        return made
+    def broke(self, error: Exception) -> None:
+        self._broken[type(error).__name__] += 1
+        self._over_with_one()
+
+    def _over_with_one(self) -> None:
+        self._under_way -= 1
+        if self._plan.rate is None and not self._is_over:
+            self._ask()
 
 
 if __name__ == "__main__":

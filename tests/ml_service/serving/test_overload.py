@@ -8,23 +8,26 @@ from typing import Any
 
 import pytest
 
-from tests.ml_service.serving.calling import OWNER
+from tests.ml_service.serving.calling import OWNER, ROW
 from tests.ml_service.serving.forest import grow
 from tests.ml_service.serving.load import Outcome, load
 from tests.ml_service.serving.publishing import publish, served
 from tests.ml_service.serving.service_process import ServiceProcess, scene
 
-TREES = 1500
+TREES = 2000
 """So many that the model is asked in threads, and that ten times its capacity can be sent from beside it."""
 SECONDS, ROUNDS = (30.0, 2) if "SOAK_MINUTES" in os.environ else (6.0, 4)
 TIMES, GOODPUT = 10, 0.8
 REJECTED_MS, ACCEPTED_MS = 50.0, 1500.0
 """A request waits a second for its turn at most, and then takes its own time."""
+NOISE_TIMES = 5
+"""The bound allows for so many times what other processes of the machine add to the answers of an idle service."""
 MOST_GROWTH = 16 * 1024**2
 
 
 @dataclass(frozen=True)
 class Round:
+    noise_ms: float
     capacity: Outcome
     under_load: Outcome
     growth: int
@@ -36,8 +39,9 @@ class Round:
 
     @property
     def holds(self) -> bool:
-        rejected, accepted = self.under_load.at(0.99, 503), self.under_load.at(0.99, 200)
-        return self.share >= GOODPUT and rejected <= REJECTED_MS and accepted <= ACCEPTED_MS
+        rejected, accepted = (self.under_load.at(0.99, each) for each in (503, 200))
+        slack = NOISE_TIMES * self.noise_ms
+        return self.share >= GOODPUT and rejected <= REJECTED_MS + slack and accepted <= ACCEPTED_MS + slack
 
     @staticmethod
     def _per_second(outcome: Outcome) -> float:
@@ -46,7 +50,7 @@ class Round:
     def __str__(self) -> str:
         return (
             f"{self.share:.0%} of {self._per_second(self.capacity):.0f}/s; {self.under_load.told()}; "
-            f"{self.growth / 1024**2:+.1f} MB"
+            f"{self.growth / 1024**2:+.1f} MB; noise {self.noise_ms:.1f} ms"
         )
 
 
@@ -58,13 +62,17 @@ class Target:
     def load(self, seconds: float, **how: float) -> Outcome:
         return load(f"{self.service.url}/predict/churn", self.row, seconds, headers=OWNER, **how).outcome()
 
+    def noise(self) -> float:
+        idle = load(f"{self.service.url}/predict/demo_model_1", ROW, 1.5, rate=100).outcome()
+        return idle.at(0.99, 200)
+
     def round(self) -> Round:
         """Capacity and overload on the same machine: what else it does changes by the minute."""
-        capacity = self.load(2, connections=4)
+        noise_ms, capacity = self.noise(), self.load(2, connections=4)
         before = self.service.resident_bytes
         rate = TIMES * capacity.count(200) / capacity.seconds
         under_load = self.load(SECONDS, rate=rate)
-        return Round(capacity, under_load, self.service.resident_bytes - before)
+        return Round(noise_ms, capacity, under_load, self.service.resident_bytes - before)
 
 
 @pytest.fixture(scope="module")
