@@ -1,7 +1,6 @@
 """The prediction service as an application: what it shares, what it runs beside the requests, its routes."""
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -17,6 +16,7 @@ from ml_service.serving.desired_state import DesiredState
 from ml_service.serving.directory import Directory
 from ml_service.serving.documentation import answer_openapi
 from ml_service.serving.fast_lane import FastLane, Parts
+from ml_service.serving.garbage import settle
 from ml_service.serving.loaded_models import LoadedModels
 from ml_service.serving.operating import Operating
 from ml_service.serving.predicting import Predicting
@@ -109,9 +109,7 @@ async def _alive(app: FastAPI, settings: Settings) -> AsyncIterator[dict[str, An
         stats=stats,
     )
     predicting = Predicting(settings)
-    # The libraries' hundreds of thousands of objects stay: nobody need wait while they are looked through again.
-    gc.collect()
-    gc.freeze()
+    settle()
     async with _beside_requests(
         state.run(),
         principals.known.save_forever(),

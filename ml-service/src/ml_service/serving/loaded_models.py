@@ -18,6 +18,7 @@ from ml_service.artifacts.problems import CorruptArtifact
 from ml_service.explanations.explainer import Explainer
 from ml_service.serving import metrics
 from ml_service.serving.errors import ModelUnavailable
+from ml_service.serving.garbage import settle
 from ml_service.serving.scoring import Lane
 from ml_service.serving.servable import Servable
 from ml_service.serving.version_store import VersionStore
@@ -198,7 +199,9 @@ class LoadedModels:
 
     def _open(self, ref: ManifestRef) -> LoadedVersion:
         manifest, folder = self._versions.open(ref)
-        return load(manifest, ref.digest, folder)
+        loaded = load(manifest, ref.digest, folder)
+        settle()
+        return loaded
 
     def _make_room(self, *, keep: str) -> None:
         leaving = [each for each in self._loaded if each != keep and each not in self._pinned]
