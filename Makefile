@@ -120,9 +120,11 @@ test-compose: $(VENV)/.dev ## Test the Compose platform with real containers: ab
 
 ##@ Change it
 
+# All tests run in two processes (tests/side_by_side.py), what ARGS picks out in one. Both start others all the time, which
+# import the same libraries: compiled once, that takes half the time.
 .PHONY: test
 test: $(VENV)/.dev ## Run the tests, on real servers (ARGS="-k upload")
-	@exec $(IN_VENV) -m pytest $(ARGS)
+	@exec env -u PYTHONDONTWRITEBYTECODE $(IN_VENV) -m pytest -n auto $(ARGS)
 
 .PHONY: soak
 soak: $(VENV)/.dev ## Send made-up requests for long (SOAK_MINUTES=40), then break the processes under running jobs

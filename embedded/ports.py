@@ -5,7 +5,8 @@ import json
 import os
 import random
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from embedded.errors import StartFailed
@@ -28,29 +29,44 @@ INNER: Mapping[str, tuple[int, ...]] = {
 ATTEMPTS = 500
 
 
-def choose(path: Path, *, names: Mapping[str, tuple[int, ...]] = INNER) -> dict[str, int]:
-    """Give each name a port whose whole span is free: the one of the last start if possible."""
+@contextmanager
+def chosen(path: Path, *, names: Mapping[str, tuple[int, ...]] = INNER) -> Iterator[dict[str, int]]:
+    """Give each name a port whose whole span is free: the one of the last start if possible.
+
+    A platform that starts meanwhile gets others, though nobody may listen on these yet.
+    """
     saved = read_json(path)
-    chosen: dict[str, int] = {}
-    taken: set[int] = set()
-    for name, span in names.items():
-        port = _pick(saved.get(name), span, taken=taken)
-        chosen[name] = port
-        taken.update(port + offset for offset in span)
-    write_private(path, json.dumps(chosen, indent=2) + "\n")
-    return chosen
+    found: dict[str, int] = {}
+    with ExitStack() as held:
+        for name, span in names.items():
+            found[name] = _pick(saved.get(name), span, held=held)
+        write_private(path, json.dumps(found, indent=2) + "\n")
+        yield found
 
 
-def _pick(saved: object, span: tuple[int, ...], *, taken: set[int]) -> int:
+def _pick(saved: object, span: tuple[int, ...], *, held: ExitStack) -> int:
     candidates = [saved] if isinstance(saved, int) else []
     candidates += random.sample(range(FIRST, LAST), ATTEMPTS)
     for port in candidates:
         numbers = [port + offset for offset in span]
-        if taken.isdisjoint(numbers) and all(is_free(number) for number in numbers):
+        if all(is_free(number) for number in numbers) and _reserve(numbers, held):
             return port
     raise StartFailed(
         f"No free port was found between {FIRST} and {LAST} on 127.0.0.1. End programs that listen there."
     )
+
+
+def _reserve(numbers: list[int], held: ExitStack) -> bool:
+    """By names that the kernel gives to one process, and takes back when that ends; False if one is given."""
+    with ExitStack() as reserved:
+        for number in numbers:
+            name = reserved.enter_context(socket.socket(socket.AF_UNIX))
+            try:
+                name.bind(f"\0mlp port {number}")
+            except OSError:
+                return False
+        held.enter_context(reserved.pop_all())
+    return True
 
 
 def is_free(port: int, *, host: str = "127.0.0.1") -> bool:

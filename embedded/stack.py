@@ -78,7 +78,7 @@ class Stack:
         journal = self.layout.run / "processes.json"
         for line in orphans.reclaim(journal):
             self._say(line)
-        self.ports = ports.choose(self.layout.run / "ports.json")
+        self.ports = self._held.enter_context(ports.chosen(self.layout.run / "ports.json"))
         self.addresses = self._addresses()
         self.secrets = Secrets.of(self.layout.secrets)
         self.credentials = update_credentials(

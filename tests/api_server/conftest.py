@@ -92,16 +92,26 @@ async def owner_sessions(settings: Settings) -> AsyncIterator[Sessions]:
 
 @pytest.fixture
 async def sessions(all_sessions: Sessions, owner_sessions: Sessions) -> Sessions:
-    names = ", ".join(f'"{each}"' for each in metadata.tables)
-    guarded = [f'"{name}"' for name, each in metadata.tables.items() if each.info.get(APPEND_ONLY)]
     async with transaction(owner_sessions) as session:
-        # The triggers of append-only tables refuse their owner too, unless it turns them off.
-        for each in guarded:
-            await session.execute(text(f"ALTER TABLE {each} DISABLE TRIGGER USER"))
-        await session.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
-        for each in guarded:
-            await session.execute(text(f"ALTER TABLE {each} ENABLE TRIGGER USER"))
+        await session.execute(text(_emptying()))
     return all_sessions
+
+
+def _emptying() -> str:
+    """Takes a seventh of the time of TRUNCATE, which makes new files for every table and index, with rows or without.
+
+    The triggers of append-only tables refuse their owner too, unless it turns them off.
+    """
+    tables = [f'"{each.name}"' for each in reversed(metadata.sorted_tables)]
+    guarded = [f'"{name}"' for name, each in metadata.tables.items() if each.info.get(APPEND_ONLY)]
+    statements = [
+        f"LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE",
+        *(f"ALTER TABLE {each} DISABLE TRIGGER USER" for each in guarded),
+        *(f"DELETE FROM {each}" for each in tables),
+        *(f"ALTER TABLE {each} ENABLE TRIGGER USER" for each in guarded),
+        "PERFORM setval(oid, 1, false) FROM pg_class WHERE relkind = 'S'",
+    ]
+    return f"DO $$ BEGIN {'; '.join(statements)}; END $$"
 
 
 def _http(app: ASGIApp, *, base: str = PREFIX) -> httpx2.AsyncClient:

@@ -17,6 +17,7 @@ import pytest
 
 from tests.servers import servers_environment
 
+PREPARE = [sys.executable, "-m", "api_server.cli", "prepare"]
 ADMIN_PASSWORD = "correct horse battery staple"
 DEMO_PASSWORD = "try it out"
 Environment = dict[str, str]
@@ -59,7 +60,7 @@ def users(environment: Environment) -> list[Any]:
 
 def prepare(environment: Environment, **changes: str) -> subprocess.CompletedProcess[str]:
     ran = subprocess.run(
-        [sys.executable, "-m", "api_server.cli", "prepare"],
+        PREPARE,
         env={**os.environ, **environment, **changes},
         capture_output=True,
         text=True,
@@ -134,16 +135,23 @@ class TestPrepare:
             pass
         patient = {**environment, "PREPARE_PATIENCE_SECONDS": "60", "ADMIN_PASSWORD": ADMIN_PASSWORD}
 
-        with ThreadPoolExecutor() as pool:
-            waiting = pool.submit(prepare, patient)
-            time.sleep(3)
+        said = tmp_path / "said"
+        with (
+            said.open("w") as file,
+            subprocess.Popen(
+                PREPARE, env={**os.environ, **patient}, stdout=file, stderr=subprocess.PIPE
+            ) as waiting,
+        ):
+            while "prepare.waiting" not in said.read_text():
+                assert waiting.poll() is None
+                time.sleep(0.1)
             with servers_environment(tmp_path / "servers") as again:
                 assert again["DATABASE_URL"] == environment["DATABASE_URL"]
-                ran = waiting.result()
+                _, errors = waiting.communicate()
                 made = users(environment)
 
-        assert (ran.returncode, ran.stderr) == (0, "")
-        assert "prepare.waiting" in ran.stdout
+        assert (waiting.returncode, errors) == (0, b"")
+        assert "Traceback" not in said.read_text()
         assert [row[0] for row in made] == ["admin"]
 
 

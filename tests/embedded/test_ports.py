@@ -1,5 +1,6 @@
 """Ports are free with all that belongs to them, and stay from one start to the next."""
 
+import json
 import os
 import socket
 from collections.abc import Iterator
@@ -19,26 +20,42 @@ def listener() -> Iterator[socket.socket]:
         yield made
 
 
-def test_they_are_kept(tmp_path: Path) -> None:
-    first = ports.choose(tmp_path / "ports.json")
+def numbers_of(chosen: dict[str, int]) -> list[int]:
+    return [chosen[name] + offset for name, span in ports.INNER.items() for offset in span]
 
-    assert ports.choose(tmp_path / "ports.json") == first
+
+def test_they_are_kept(tmp_path: Path) -> None:
+    with ports.chosen(tmp_path / "ports.json") as first:
+        pass
+
+    with ports.chosen(tmp_path / "ports.json") as second:
+        assert second == first
 
 
 def test_no_two_servers_share_a_port(tmp_path: Path) -> None:
-    chosen = ports.choose(tmp_path / "ports.json")
+    with ports.chosen(tmp_path / "ports.json") as chosen:
+        every = numbers_of(chosen)
 
-    every = [chosen[name] + offset for name, span in ports.INNER.items() for offset in span]
     assert len(set(every)) == len(every)
 
 
+def test_no_two_platforms_that_start_at_once_share_a_port(tmp_path: Path) -> None:
+    with ports.chosen(tmp_path / "ports.json") as first:
+        (tmp_path / "other.json").write_text(json.dumps(first))
+
+        with ports.chosen(tmp_path / "other.json") as second:
+            assert set(numbers_of(first)).isdisjoint(numbers_of(second))
+
+
 def test_a_span_is_free_as_a_whole(tmp_path: Path) -> None:
-    chosen = ports.choose(tmp_path / "ports.json")
+    with ports.chosen(tmp_path / "ports.json") as chosen:
+        pass
     with socket.socket() as intruder:
         intruder.bind(("127.0.0.1", chosen["s3"] + 10_003))
         intruder.listen()
 
-        again = ports.choose(tmp_path / "ports.json")
+        with ports.chosen(tmp_path / "ports.json") as again:
+            pass
 
     assert again["s3"] != chosen["s3"]
     assert {**again, "s3": 0} == {**chosen, "s3": 0}

@@ -15,6 +15,7 @@ REPOSITORY = Path(__file__).parents[2]
 READY_SECONDS = 120.0
 STOP_SECONDS = 40.0
 QUICK = {
+    "ACCESS_TOKEN_SECONDS": "3000",
     "JOB_LEASE_SECONDS": "6",
     "JOB_HEARTBEAT_SECONDS": "1",
     "RELAY_POLL_SECONDS": "0.5",
@@ -22,7 +23,7 @@ QUICK = {
     "JOB_RERING_SECONDS": "5",
     "MODEL_CACHE_ENTRIES": "3",
 }
-"""So that a lost worker is noticed within seconds, and models have to leave memory."""
+"""So that tokens outlive the run, a lost worker is noticed within seconds, and models have to leave memory."""
 
 
 class Stack:

@@ -164,6 +164,7 @@ def seconds_until(access: Access, status: int, *, began: float) -> float:
         time.sleep(RETRY_SECONDS)
 
 
+@pytest.mark.alone
 class TestEndings:
     @pytest.mark.parametrize("ending", ENDINGS, ids=str)
     def test_are_effective_on_both_services(self, scene: Scene, ending: Ending) -> None:

@@ -12,7 +12,7 @@ from typing import Self
 from embedded import servers, services
 from embedded.credentials import Secrets
 from embedded.layout import Layout
-from embedded.ports import choose
+from embedded.ports import chosen
 from embedded.recipe import Recipe
 from embedded.services import Addresses
 from tests.faults.program import Keeper, Program
@@ -55,7 +55,7 @@ class Processes:
         self._layout = Layout(self.folder / "data")
         self._layout.prepare()
         self._secrets = Secrets.of(self._layout.secrets)
-        self._ports = choose(self._layout.run / "ports.json")
+        self._ports = self._open.enter_context(chosen(self._layout.run / "ports.json"))
         self._addresses = Addresses("127.0.0.1", self._ports["api"], "127.0.0.1", self._ports["ml"])
 
     def __enter__(self) -> Self:

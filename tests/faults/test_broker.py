@@ -89,6 +89,7 @@ def posts(usual: Times) -> Iterator[Times]:
     print(f"\nPOST with the broker: {usual}\nPOST while the broker is away: {times}")
 
 
+@pytest.mark.alone
 class TestBrokerThatGoesAway:
     @pytest.mark.parametrize("happen", OUTAGES, ids=lambda each: each.__name__)
     def test_nobody_waits_for_it_and_every_job_runs(

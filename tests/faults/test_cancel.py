@@ -100,6 +100,7 @@ def slow_heartbeat(shared_plant: Plant) -> Iterator[None]:
     shared_plant.api.restart(**usual)
 
 
+@pytest.mark.alone
 @pytest.mark.usefixtures("slow_heartbeat")
 class TestHearingOfACancellation:
     """The child is stopped, so that no progress gives a reason to call."""

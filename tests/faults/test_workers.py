@@ -5,6 +5,8 @@ import signal
 from contextlib import AbstractContextManager
 from functools import partial
 
+import pytest
+
 from tests.faults.figures import Times, repeating
 from tests.faults.plant import Plant
 from tests.faults.program import is_alive
@@ -32,6 +34,7 @@ class TestJoining:
         assert set(workers) == {first.name, second.name}
 
 
+@pytest.mark.alone
 class TestLeaving:
     def test_a_worker_that_is_told_to_end_hands_its_job_back_at_once(self, plant: Plant) -> None:
         posted: list[str] = []
@@ -53,6 +56,7 @@ class TestLeaving:
         assert not any(map(is_alive, children))
 
 
+@pytest.mark.alone
 class TestPoison:
     def test_a_child_that_dies_three_times_fails_its_job_and_disturbs_nobody(self, plant: Plant) -> None:
         before, during = Times(), Times()

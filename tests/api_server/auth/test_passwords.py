@@ -52,6 +52,7 @@ class TestVerify:
         assert (await passwords.verify(COMPOSED, await passwords.hash(APART))).is_right
         assert (await passwords.verify(APART, await passwords.hash(COMPOSED))).is_right
 
+    @pytest.mark.alone
     async def test_says_no_without_a_hash_and_takes_as_long(self, passwords: Passwords) -> None:
         kept = await passwords.hash("right")
         await passwords.verify("warm-up", None)
@@ -155,6 +156,7 @@ class TestTurn:
         assert refused[0].headers["Retry-After"] == "2"
 
 
+@pytest.mark.alone
 class TestCrowd:
     def test_neither_fills_the_memory_nor_stops_the_process(self) -> None:
         """200 at once, in a process of their own: argon2 takes 19 MiB for each that is checked."""

@@ -320,6 +320,7 @@ class TestRedisAway:
 
         assert await guess(throttle, 30) == 10 + 1
 
+    @pytest.mark.alone
     async def test_nobody_waits_for_it(self, throttle: LoginThrottle, away: Callable[[], None]) -> None:
         await may(throttle)
         away()

@@ -166,15 +166,18 @@ def mutations(draw: st.DrawFn, good: str) -> str:
     return token
 
 
-class TestReadOfMutations:
-    good = minted()
+@pytest.fixture(scope="module")
+def good() -> str:
+    return minted()
 
+
+class TestReadOfMutations:
     @given(st.data())
     @hypothesis_settings(max_examples=500, deadline=None)
-    def test_takes_only_the_very_same_text(self, data: st.DataObject) -> None:
-        mutant = data.draw(mutations(self.good))
+    def test_takes_only_the_very_same_text(self, good: str, data: st.DataObject) -> None:
+        mutant = data.draw(mutations(good))
 
-        assert ours_takes(mutant) == (mutant == self.good)
+        assert ours_takes(mutant) == (mutant == good)
 
     @given(st.data())
     @hypothesis_settings(max_examples=300, deadline=None)

@@ -1,12 +1,14 @@
 """A wish is written down, a replica proves it, and only then the endpoint moves."""
 
 import asyncio
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx2
 import pytest
 
+from api_server.settings import Settings
 from platform_kit.contract.access import Role
 from platform_kit.contract.jobs import Outcome
 from platform_kit.contract.serving import Proof
@@ -20,6 +22,15 @@ from tests.api_server.factories import (
     trained_model,
     upload,
 )
+
+
+@pytest.fixture
+def patient(running: tuple[Any, dict[str, Any]], settings: Settings) -> Iterator[None]:
+    """Who deploys waits for as long as it takes."""
+    with pytest.MonkeyPatch.context() as patch:
+        changed = settings.model_copy(update={"deploy_wait_seconds": 60})
+        patch.setitem(running[0]._state, "settings", changed)
+        yield
 
 
 async def deploy(
@@ -60,6 +71,7 @@ class TestDeploy:
         found = (await maker.http.get(f"/models/{model['id']}")).json()
         assert (found["status"], found["is_deployed"], found["deployed_version"]) == ("deployed", True, 1)
 
+    @pytest.mark.usefixtures("patient")
     async def test_waits_for_every_live_replica(
         self, maker: SignedIn, worker: Worker, replica: FakeReplica
     ) -> None:

@@ -1,5 +1,6 @@
 """Every write in a project leaves one entry in the audit log, and so does what the platform does by itself."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,8 +50,10 @@ class Stage:
 
     async def deploy(self) -> None:
         await self.replica.sync()
-        await self.owner.http.post(f"/models/{self.ids['model']}/deploy")
-        await self.replica.prove_all()
+        asked = asyncio.create_task(self.owner.http.post(f"/models/{self.ids['model']}/deploy"))
+        while not asked.done():
+            await self.replica.prove_all()
+            await asyncio.sleep(0.02)
 
     async def retire(self) -> None:
         await self.owner.http.delete(f"/endpoints/{self.ids['endpoint']}")

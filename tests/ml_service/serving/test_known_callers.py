@@ -69,6 +69,7 @@ class TestForget:
         left = [name for name in ("session", "user", "project", "other") if callers.find(name)]
         assert left == ["other"]
 
+    @pytest.mark.alone
     def test_of_ten_thousand_takes_milliseconds(self, callers: KnownCallers) -> None:
         for number in range(known_callers.KEPT):
             callers.keep(str(number), known(project_ids=[uuid4() for _ in range(5)]))

@@ -62,6 +62,7 @@ def log_out(control: ControlPlane, sender: NoticeSender) -> None:
 
 
 class TestRevoking:
+    @pytest.mark.alone
     async def test_is_effective_within_milliseconds(
         self, deployed: httpx2.AsyncClient, control: ControlPlane, sender: NoticeSender
     ) -> None:
@@ -71,6 +72,7 @@ class TestRevoking:
 
         assert await seconds_until_refused(deployed) < SPREADS_SECONDS
 
+    @pytest.mark.alone
     @pytest.mark.parametrize("fault", ["frozen", "killed"])
     async def test_is_effective_in_time_without_redis(
         self,

@@ -123,6 +123,7 @@ class TestSend:
         await asyncio.sleep(0.2)
         assert len(control.refusals) == 1
 
+    @pytest.mark.alone
     async def test_delays_no_answer(
         self, deployed: httpx2.AsyncClient, control: ControlPlane, peer: Peer
     ) -> None:

@@ -62,6 +62,7 @@ def user() -> Notice:
 
 
 class TestListen:
+    @pytest.mark.alone
     async def test_hears_within_milliseconds(self, server: Broker, sender: NoticeSender) -> None:
         async with listening(server) as ear:
             first, second = user(), user()
@@ -150,6 +151,7 @@ class TestListen:
 
 
 class TestTell:
+    @pytest.mark.alone
     @pytest.mark.parametrize("fault", ["frozen", "killed"])
     async def test_takes_no_time_while_redis_is_away(
         self, server: Broker, sender: NoticeSender, fault: str

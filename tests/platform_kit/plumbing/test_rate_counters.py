@@ -123,6 +123,7 @@ class TestSharedCounters:
         assert [each.is_allowed for each in readings] == [True, True, True, False]
         assert degraded() - before == 4
 
+    @pytest.mark.alone
     async def test_wait_once_for_a_redis_that_is_frozen(
         self, server: Broker, opened: Callable[[], SharedCounters]
     ) -> None:
@@ -138,6 +139,7 @@ class TestSharedCounters:
             assert seconds[-1] < 0.1
             assert seconds[-2] < 0.02, "only one waits"
 
+    @pytest.mark.alone
     async def test_of_many_requests_none_waits_longer_than_the_limit(
         self, server: Broker, opened: Callable[[], SharedCounters]
     ) -> None:
